@@ -1,0 +1,58 @@
+"""Undo the noise correlation that image differencing leaves behind."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from diffim_decorr._version import __version__
+
+if TYPE_CHECKING:
+    from diffim_decorr.errors import DecorrWarning, InputError
+    from diffim_decorr.exposure import Exposure
+    from diffim_decorr.io.exposures import read_exposure, read_psf
+    from diffim_decorr.io.kernels import read_kernel
+    from diffim_decorr.matching import MatchingKernel
+    from diffim_decorr.options import Options
+    from diffim_decorr.pipeline import Result, decorrelate
+    from diffim_decorr.spatial import SpatialKernel
+
+# Imported when first used: `decorr --version` must not wait for numpy and astropy.
+_HOMES = {
+    "DecorrWarning": "errors",
+    "Exposure": "exposure",
+    "InputError": "errors",
+    "MatchingKernel": "matching",
+    "Options": "options",
+    "Result": "pipeline",
+    "SpatialKernel": "spatial",
+    "decorrelate": "pipeline",
+    "read_exposure": "io.exposures",
+    "read_kernel": "io.kernels",
+    "read_psf": "io.exposures",
+}
+
+__all__ = (
+    "DecorrWarning",
+    "Exposure",
+    "InputError",
+    "MatchingKernel",
+    "Options",
+    "Result",
+    "SpatialKernel",
+    "__version__",
+    "decorrelate",
+    "read_exposure",
+    "read_kernel",
+    "read_psf",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,80 @@
+"""The command line: a group of commands, each in a module of its own that is loaded when it is called."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from diffim_decorr._version import __version__
+
+__all__ = ("main",)
+
+# Name and first line of help; the module is diffim_decorr.cli.NAME.
+_COMMANDS = {
+    "run": "Whiten the noise of a difference image.",
+    "simulate": "Simulate exposures, their difference and kernel.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands by name, so that `--help` and `--version` need none of their modules."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"diffim_decorr.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="decorr")
+def cli() -> None:
+    """Undo the noise correlation that image differencing leaves behind.
+
+    Exit status: 0 done, 2 wrong usage, 3 bad input, 1 anything else.
+    """
+
+
+def _terminated(number: int, _frame: Any) -> NoReturn:
+    # As an exception, so that unfinished files are removed on the way out.
+    sys.exit(128 + number)
+
+
+def main() -> None:
+    """Run the command line and end the process."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("decorr: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has gone; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        from diffim_decorr.errors import InputError
+
+        if isinstance(error, InputError):
+            click.echo(f"decorr: error: {error}", err=True)
+            sys.exit(3)
+        if os.environ.get("DECORR_TRACEBACK"):
+            raise
+        cause = " ".join(str(error).split())
+        click.echo(f"decorr: failed: {type(error).__name__}: {cause} (DECORR_TRACEBACK=1 shows where)", err=True)
+        sys.exit(1)

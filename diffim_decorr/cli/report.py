@@ -1,0 +1,81 @@
+"""What a run prints: the summary table, the JSON object, the progress bar."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diffim_decorr.pipeline import Plan
+    from diffim_decorr.qa import QualityFigures
+
+__all__ = ("figures", "print_summary", "progress_bar")
+
+
+def figures(path: str, plan: Plan, qa: QualityFigures) -> dict[str, Any]:
+    """The object that ``--json`` prints; figures that could not be measured are null."""
+
+    def number(value: float) -> float | None:
+        return float(value) if math.isfinite(value) else None
+
+    psi = plan.decorrelation
+    return {
+        "output": path,
+        "mode": "spatial" if plan.options.spatial else "constant",
+        "noise": {"svar": plan.noise.science, "tvar": plan.noise.template, "model": "white"},
+        "psi": {
+            "half_width": psi.half_width,
+            "modes": psi.modes,
+            "node_spacing": psi.node_spacing,
+            "energy_lost": psi.energy_lost,
+            "frequencies_limited": psi.frequencies_limited,
+            "error": psi.error,
+        },
+        "qa": {
+            "max_abs_rho_before": number(qa.max_abs_rho_before),
+            "max_abs_rho_after": number(qa.max_abs_rho_after),
+            "snr_std": number(qa.snr_std),
+            "pixels_used": qa.pixels_used,
+        },
+        "timings": {stage: round(seconds, 4) for stage, seconds in plan.timings.items()},
+        "warnings": plan.warnings,
+    }
+
+
+def print_summary(summary: dict[str, Any], verbose: bool) -> None:
+    """Print the summary as a short table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    def shown(value: float | None, form: str = ".4f") -> str:
+        return "not measured" if value is None else format(value, form)
+
+    qa, psi, noise = summary["qa"], summary["psi"], summary["noise"]
+    table = Table(title=None, show_header=False, box=None, pad_edge=False)
+    table.add_row("output", summary["output"])
+    table.add_row("decorrelation kernel", f"{summary['mode']}, half width {psi['half_width']}, {psi['modes']} modes")
+    table.add_row("background variance", f"science {noise['svar']:.6g}, template {noise['tvar']:.6g}")
+    table.add_row("max_abs_rho", f"{shown(qa['max_abs_rho_before'])} before, {shown(qa['max_abs_rho_after'])} after")
+    table.add_row("snr_std", shown(qa["snr_std"]))
+    if verbose:
+        table.add_row("source-free pixels", str(qa["pixels_used"]))
+        table.add_row("energy lost", f"{psi['energy_lost']:.2e}")
+        table.add_row("node spacing", f"{psi['node_spacing']:.0f} pixels, error {psi['error']:.1e} of the noise")
+        table.add_row("frequencies limited", f"{psi['frequencies_limited']:.2%}")
+    seconds = summary["timings"]
+    stages = ", ".join(f"{stage} {value:.2f}" for stage, value in seconds.items() if stage != "total")
+    table.add_row("seconds", f"{seconds['total']:.2f}" + (f" ({stages})" if verbose else ""))
+    Console(soft_wrap=True, highlight=False).print(table)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("filtering", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

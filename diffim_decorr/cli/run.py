@@ -1,0 +1,174 @@
+"""``decorr run``: the main job."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from diffim_decorr.cli.config import config_option
+
+if TYPE_CHECKING:
+    from diffim_decorr.pipeline import Plan
+    from diffim_decorr.qa import QualityFigures
+
+__all__ = ("run",)
+
+
+def _planes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if value.strip().lower() == "none":
+        return ()
+    return tuple(name.strip().upper() for name in value.split(",") if name.strip())
+
+
+@click.command()
+@click.argument("sci", metavar="SCI")
+@click.argument("tmpl", metavar="TMPL")
+@click.argument("diff", metavar="DIFF")
+@click.option("--kernel", "-k", required=True, metavar="FILE", help="Matching kernel.")
+@click.option("-o", "--output", metavar="FILE", help="Output  [default: DIFF's name with _decorr before its ending]")
+@click.option("--spatial/--constant", default=False, help="Let the decorrelation kernel vary over the field, or not.")
+@click.option(
+    "--kernel-at", nargs=2, type=float, metavar="X Y", help="Where a constant kernel is taken, 0-based pixels."
+)
+@click.option(
+    "--convolved",
+    type=click.Choice(["auto", "template", "science"]),
+    default="auto",
+    show_default=True,
+    help="Which image was convolved; auto: what the kernel file says, else the template.",
+)
+@click.option("--noise", type=click.Choice(["white"]), default="white", show_default=True, help="Noise of the inputs.")
+@click.option("--svar", type=float, metavar="F", help="Background variance of SCI, instead of measuring it.")
+@click.option("--tvar", type=float, metavar="F", help="Background variance of TMPL, instead of measuring it.")
+@click.option("--sci-variance", metavar="FILE", help="Variance image of SCI.")
+@click.option("--sci-noise", metavar="FILE", help="Standard deviation image of SCI.")
+@click.option("--sci-weight", metavar="FILE", help="Inverse variance image of SCI.")
+@click.option("--tmpl-variance", metavar="FILE", help="Variance image of TMPL.")
+@click.option("--tmpl-noise", metavar="FILE", help="Standard deviation image of TMPL.")
+@click.option("--tmpl-weight", metavar="FILE", help="Inverse variance image of TMPL.")
+@click.option("--sci-mask", metavar="FILE", help="Mask of SCI.")
+@click.option("--tmpl-mask", metavar="FILE", help="Mask of TMPL.")
+@click.option("--diff-mask", metavar="FILE", help="Mask of DIFF.")
+@click.option("--bad-planes", metavar="A,B,…", callback=_planes, help="Mask planes left out of statistics.")
+@click.option(
+    "--replace-planes", metavar="A,B,…", callback=_planes, help="Mask planes replaced before filtering, or none."
+)
+@click.option(
+    "--variance",
+    type=click.Choice(["full", "estimate"]),
+    default="full",
+    show_default=True,
+    help="How variance planes are propagated.",
+)
+@click.option("--psf", metavar="FILE", help="PSF image of the input that was not convolved.")
+@click.option(
+    "--node-spacing", type=float, default=256.0, show_default=True, metavar="PX", help="Node spacing to begin with."
+)
+@click.option(
+    "--tolerance", type=float, default=1e-3, show_default=True, metavar="F", help="Bound of the rms error / noise."
+)
+@click.option("--max-gain", type=float, default=1e4, show_default=True, metavar="F", help="Limit of the filter's gain.")
+@click.option(
+    "--bad-fraction",
+    type=float,
+    default=0.01,
+    show_default=True,
+    metavar="F",
+    help="Pixels are flagged where more of the kernel than this fell on replaced pixels.",
+)
+@click.option("--threads", type=int, metavar="N", help="Number of threads  [default: all cores]")
+@config_option
+@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Also print how the result was made.")
+def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
+    """Whiten the noise of the difference image DIFF of SCI and TMPL.
+
+    FILE may be name.fits[EXT] everywhere; .fits.gz and .fits.fz are read and written.
+    """
+    from time import perf_counter
+
+    start = perf_counter()
+    from diffim_decorr.io.exposures import read_exposure, read_psf
+    from diffim_decorr.io.fits import split_spec
+    from diffim_decorr.io.kernels import read_kernel
+    from diffim_decorr.io.output import OutputFile, check_output, default_output
+    from diffim_decorr.options import Options
+    from diffim_decorr.pipeline import apply, measure, prepare
+
+    knobs = {name: given[name] for name in _KNOBS if given[name] is not None}
+    if given["convolved"] != "auto":
+        knobs["convolved"] = given["convolved"]
+    options = Options(spatial=given["spatial"], **knobs)
+    companions = [given[name] for name in _FILES if given[name] is not None]
+    inputs = [split_spec(name)[0] for name in (sci, tmpl, diff, given["kernel"], *companions)]
+    path = given["output"] or default_output(split_spec(diff)[0])
+    check_output(path, inputs, given["overwrite"])
+    science, template = (
+        read_exposure(
+            file,
+            variance=given[f"{side}_variance"],
+            noise=given[f"{side}_noise"],
+            weight=given[f"{side}_weight"],
+            mask=given[f"{side}_mask"],
+        )
+        for side, file in (("sci", sci), ("tmpl", tmpl))
+    )
+    difference = read_exposure(diff, mask=given["diff_mask"])
+    command = None if difference.header is None else difference.header.get("DIFFCMD")
+    kernel = read_kernel(given["kernel"], difference.shape, command)
+    psf = None if given["psf"] is None else read_psf(given["psf"])
+    reading = perf_counter() - start
+
+    plan = prepare(science, template, difference, kernel, options, psf=psf)
+    plan.timings["read"] = reading
+    with OutputFile.create(path, plan, overwrite=given["overwrite"]) as output:
+        with _progress(given["quiet"]) as progress:
+            apply(plan, output, progress)
+        qa = measure(plan, output)
+        output.finish(qa, {"SCI": sci, "TMPL": tmpl, "DIFF": diff, "KERNEL": given["kernel"]})
+    plan.timings["total"] = perf_counter() - start
+    _report(path, plan, qa, given)
+
+
+_KNOBS = (
+    "kernel_at", "svar", "tvar", "bad_planes", "replace_planes", "variance", "node_spacing", "tolerance",
+    "max_gain", "bad_fraction", "threads",
+)  # fmt: skip
+_FILES = (
+    "sci_variance", "sci_noise", "sci_weight", "tmpl_variance", "tmpl_noise", "tmpl_weight", "sci_mask", "tmpl_mask",
+    "diff_mask", "psf",
+)  # fmt: skip
+
+
+def _progress(quiet: bool) -> Any:
+    """A progress bar on standard error, if that is a terminal."""
+    from sys import stderr
+
+    if quiet or not stderr.isatty():
+        return nullcontext(None)
+    from diffim_decorr.cli.report import progress_bar
+
+    return progress_bar()
+
+
+def _report(path: str, plan: Plan, qa: QualityFigures, given: dict[str, Any]) -> None:
+    if given["quiet"] and not given["as_json"]:
+        return
+    from diffim_decorr.cli.report import figures, print_summary
+
+    if not given["quiet"]:
+        for warning in plan.warnings:
+            click.echo(f"decorr: warning: {warning}", err=True)
+    summary = figures(path, plan, qa)
+    if given["as_json"]:
+        import json
+
+        click.echo(json.dumps(summary, indent=2))
+    else:
+        print_summary(summary, given["verbose"])

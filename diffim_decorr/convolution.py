@@ -1,0 +1,194 @@
+"""Convolving images with kernels that vary over the field, by tiled real FFTs.
+
+``(K * I)(x) = sum_n c_n(x) (B_n * I)(x)`` is exact for a kernel of basis images and coefficient functions. Each tile
+is transformed once for all basis images; a constant kernel is the case of one basis image.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.spatial import Box, Coefficients, SpatialKernel
+from diffim_decorr.whitening import forward, good_size, inverse, kernel_transform
+
+__all__ = ("FilterBank", "TileConvolver", "Tiling", "convolve")
+
+Array = NDArray[Any]
+
+# Larger transforms waste fewer pixels on halos, smaller ones stay in the processor's cache.
+_LARGEST_TILE = 704
+
+
+@dataclass(frozen=True)
+class FilterBank:
+    """Several kernels with the same coefficient functions, each for an image of its own; the results are summed.
+
+    Parameters
+    ----------
+    bases
+        Basis images (images, n, h, w).
+    coefficients
+        The n coefficient functions.
+    """
+
+    bases: Array
+    coefficients: Coefficients
+
+    @classmethod
+    def of(cls, kernel: SpatialKernel) -> FilterBank:
+        return cls(kernel.basis[None], kernel.coefficients)
+
+    @property
+    def reach(self) -> int:
+        """How far from a pixel the kernels reach."""
+        return int(max(self.bases.shape[-2:])) // 2
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How an image is cut into tiles; it depends on nothing but the image's shape and the kernels' reach.
+
+    Parameters
+    ----------
+    shape
+        Of the image, (ny, nx).
+    halo
+        Pixels needed around each tile.
+    """
+
+    shape: tuple[int, int]
+    halo: int
+
+    @cached_property
+    def _edges(self) -> tuple[list[int], list[int]]:
+        return self._cut(self.shape[0]), self._cut(self.shape[1])
+
+    def _cut(self, size: int) -> list[int]:
+        pieces = math.ceil(size / _LARGEST_TILE)
+        return [round(k * size / pieces) for k in range(pieces + 1)]
+
+    @property
+    def fft_shape(self) -> tuple[int, int]:
+        """Shape of the transforms: the largest tile and its halo."""
+        y, x = (good_size(int(np.diff(edges).max()) + 2 * self.halo) for edges in self._edges)
+        return y, x
+
+    @property
+    def rows(self) -> list[tuple[int, int]]:
+        """Begin and end of each row of tiles."""
+        edges = self._edges[0]
+        return list(itertools.pairwise(edges))
+
+    @property
+    def columns(self) -> list[tuple[int, int]]:
+        """Begin and end of each column of tiles."""
+        edges = self._edges[1]
+        return list(itertools.pairwise(edges))
+
+    def __iter__(self) -> Iterator[Box]:
+        for y0, y1 in self.rows:
+            for x0, x1 in self.columns:
+                yield Box(x0, y0, x1, y1)
+
+
+class TileConvolver:
+    """Convolves tiles with a filter bank.
+
+    Parameters
+    ----------
+    bank
+        The kernels.
+    tiling
+        The tiles and their halo, which must not be smaller than the kernels' reach.
+    """
+
+    def __init__(self, bank: FilterBank, tiling: Tiling) -> None:
+        if bank.reach > tiling.halo:
+            raise ValueError(f"a halo of {tiling.halo} pixels is too small for kernels that reach {bank.reach}")
+        self.bank = bank
+        self._tiling = tiling
+        self._spectra: dict[np.dtype[Any], Array] = {}
+        constant = bank.coefficients.is_constant
+        self._constant = bank.coefficients.at(np.zeros(1), np.zeros(1))[:, 0] if constant else None
+
+    def prepare(self, dtype: Any = np.float32) -> None:
+        """Transform the kernels, so that threads find them ready."""
+        key = np.dtype(dtype)
+        if key not in self._spectra:
+            bases = self.bank.bases
+            if self._constant is not None:
+                bases = np.tensordot(bases, self._constant, axes=(1, 0))[:, None]
+            spectra = kernel_transform(bases, self._tiling.fft_shape)
+            self._spectra[key] = spectra.astype(np.result_type(key, np.complex64))
+
+    def __call__(self, tile: Box, images: Sequence[Array]) -> Array:
+        """Convolve one tile.
+
+        Parameters
+        ----------
+        tile
+            The tile's pixels.
+        images
+            For each image the tile with its halo in an array of the tiling's `fft_shape`, the halo's first pixel at
+            the origin, and zeros where there is no image. Their type, float32 or float64, is that of the work.
+
+        Returns
+        -------
+        result
+            Pixels (ny, nx) of the tile.
+        """
+        dtype = images[0].dtype
+        self.prepare(dtype)
+        kernels = self._spectra[dtype]
+        spectra = [forward(image) for image in images]
+        halo, (ny, nx) = self._tiling.halo, tile.shape
+        inner = (slice(halo, halo + ny), slice(halo, halo + nx))
+        modes = range(kernels.shape[1])
+        weights = None
+        if self._constant is None:
+            weights = self.bank.coefficients.grid(np.arange(tile.x0, tile.x1), np.arange(tile.y0, tile.y1))
+            modes = [n for n in modes if weights[n].any()]  # type: ignore[assignment]
+        result: Array = np.zeros(tile.shape, dtype=dtype)
+        for n in modes:
+            product = spectra[0] * kernels[0, n]
+            for spectrum, kernel in zip(spectra[1:], kernels[1:], strict=True):
+                product += spectrum * kernel[n]
+            convolved = inverse(product, images[0].shape[1])[inner]
+            result += convolved if weights is None else np.multiply(convolved, weights[n], dtype=dtype)
+        return result
+
+
+def convolve(image: Array, kernel: SpatialKernel) -> Array:
+    """Convolve an image with a kernel that may vary over the field, with zeros beyond the edges.
+
+    Parameters
+    ----------
+    image
+        Pixels (ny, nx), all finite.
+    kernel
+        The kernel; it is taken where the result's pixel is.
+
+    Returns
+    -------
+    result
+        Pixels (ny, nx), float64.
+    """
+    bank = FilterBank.of(kernel)
+    tiling = Tiling((image.shape[0], image.shape[1]), bank.reach)
+    convolver = TileConvolver(bank, tiling)
+    result: Array = np.empty(image.shape)
+    for tile in tiling:
+        padded = np.zeros(tiling.fft_shape)
+        window = tile.grown(tiling.halo)
+        inside = window.clipped(tiling.shape)
+        padded[inside.shifted(-window.x0, -window.y0).slices] = image[inside.slices]
+        result[tile.slices] = convolver(tile, [padded])
+    return result

@@ -1,0 +1,452 @@
+"""The decorrelation kernel over the field, and the kernels that propagate variance and missing pixels through it.
+
+The decorrelation kernel ψ is not linear in the matching kernel, but it is as smooth: it is computed at nodes over the
+field (and over the noise ratio), its samples are compressed by a singular value decomposition, and the coefficients
+interpolated. The variance kernels ``(ψ ⊗ κ_i)²`` are treated likewise, jointly for all inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.convolution import FilterBank
+from diffim_decorr.errors import InputError
+from diffim_decorr.noise import NoiseField
+from diffim_decorr.spatial import (
+    Box,
+    Coefficients,
+    GridCoefficients,
+    PiecewiseCoefficients,
+    PolynomialCoefficients,
+    SpatialKernel,
+    lagrange_weights,
+)
+from diffim_decorr.whitening import (
+    centred_crop,
+    good_size,
+    inverse,
+    kernel_transform,
+    noise_power,
+    tail,
+    whitening_filter,
+)
+
+__all__ = ("Decorrelation", "build_decorrelation", "variation")
+
+Array = NDArray[Any]
+
+_LARGEST_GRID = 1024
+# Shares of the tolerance. What is cut off ψ is the same everywhere and shows next to bright pixels: it gets little.
+_TAIL, _MODES = 0.01, 0.6
+_VARIANCE_TOLERANCE = 5e-4
+_SUM_WEIGHT = 10.0
+# Degree of the interpolation between nodes, and how many of them are enough to begin with or to find the modes.
+_DEGREE = 7
+_MOST_NODES = 17
+_MOST_SAMPLES = 600
+_SMALLEST_SPACING = 16.0
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Decorrelation:
+    """ψ and what goes with it.
+
+    Parameters
+    ----------
+    psi
+        The decorrelation kernel.
+    variance
+        Kernels of the variance planes, one basis for each input.
+    footprint
+        The absolute value of ψ, normalised to a sum of 1: how much each pixel matters to its neighbours.
+    energy_lost
+        The largest fraction of Σψ² that was cut off.
+    frequencies_limited
+        The largest fraction of frequencies at which the gain was limited.
+    node_spacing
+        Largest distance of neighbouring nodes in pixels; 0 for a constant kernel.
+    error
+        Estimated rms error from compression and interpolation, in units of the noise.
+    """
+
+    psi: SpatialKernel
+    variance: FilterBank
+    footprint: SpatialKernel
+    energy_lost: float
+    frequencies_limited: float
+    node_spacing: float = 0.0
+    error: float = 0.0
+
+    @property
+    def half_width(self) -> int:
+        return self.psi.shape[0] // 2
+
+    @property
+    def modes(self) -> int:
+        return len(self.psi.basis)
+
+
+class _Sampler:
+    """Computes ψ and the variance kernels at positions and noise ratios."""
+
+    def __init__(self, inputs: Sequence[SpatialKernel], size: int, max_gain: float) -> None:
+        self.inputs = inputs
+        self.size = size
+        self.max_gain = max_gain
+        self._spectra = [kernel_transform(kernel.basis, (size, size)) for kernel in inputs]
+
+    def filters(self, x: Array, y: Array, log_ratio: Array) -> tuple[Array, list[Array], float]:
+        """ψ̂ and the inputs' κ̂ (k, N, N // 2 + 1), and the fraction of frequencies limited."""
+        # Only the ratio of the variances matters; this form of it has no overflow where one of them is zero.
+        variances = np.array([1 / (1 + np.exp(log_ratio)), 1 / (1 + np.exp(-log_ratio))])
+        transforms = [
+            np.tensordot(kernel.coefficients.at(x, y), spectrum, axes=(0, 0))
+            for kernel, spectrum in zip(self.inputs, self._spectra, strict=True)
+        ]
+        power = noise_power(transforms, variances)
+        if not np.all(power[:, 0, 0] > 0):
+            raise InputError("the difference has no noise at zero frequency: the kernel sums to zero")
+        psi, limited = whitening_filter(power, self.max_gain)
+        return psi, transforms, limited
+
+    def psi(self, x: Array, y: Array, log_ratio: Array) -> tuple[Array, float]:
+        """Periodic images (k, N, N) of ψ, and the fraction of frequencies limited."""
+        psi, _, limited = self.filters(x, y, log_ratio)
+        return inverse(psi.astype(complex), self.size), limited
+
+    def all(self, x: Array, y: Array, log_ratio: Array) -> tuple[Array, Array, float]:
+        """Periodic images of ψ (k, N, N) and of the variance kernels (inputs, k, N, N)."""
+        psi, transforms, limited = self.filters(x, y, log_ratio)
+        squares = [inverse(psi * transform, self.size) ** 2 for transform in transforms]
+        return inverse(psi.astype(complex), self.size), np.array(squares), limited
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """Nodes over one box of the field and over the noise ratio."""
+
+    box: Box
+    x: Array
+    y: Array
+    log_ratio: Array
+
+    @classmethod
+    def over(cls, box: Box, spacing: float, log_ratio: Array) -> _Nodes:
+        def axis(first: int, end: int) -> Array:
+            count = max(2, int(np.ceil((end - 1 - first) / spacing)) + 1)
+            return np.linspace(first, end - 1, count) if end - first > 1 else np.array([float(first)])
+
+        return cls(box, axis(box.x0, box.x1), axis(box.y0, box.y1), log_ratio)
+
+    @property
+    def positions(self) -> tuple[Array, Array, Array]:
+        y, x, r = np.meshgrid(self.y, self.x, self.log_ratio, indexing="ij")
+        return x.ravel(), y.ravel(), r.ravel()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return len(self.y), len(self.x), len(self.log_ratio)
+
+
+def build_decorrelation(
+    inputs: Sequence[SpatialKernel],
+    noise: NoiseField,
+    shape: tuple[int, int],
+    *,
+    at: tuple[float, float] | None = None,
+    tolerance: float = 1e-3,
+    node_spacing: float = 256.0,
+    max_gain: float = 1e4,
+    threads: int = 1,
+) -> Decorrelation:
+    """Compute the decorrelation kernel of a difference ``D = Σ_i κ_i ⊗ I_i`` with white noise in the I_i.
+
+    Parameters
+    ----------
+    inputs
+        Kernels of the science and the template image, the identity for one that was not convolved.
+    noise
+        Background variances.
+    shape
+        Of the image, (ny, nx).
+    at
+        Position (x, y) at which the kernels are taken for a constant ψ; None for one that varies over the field.
+    tolerance
+        Bound of the rms error in units of the noise.
+    node_spacing
+        Distance of nodes in pixels to begin with, or a sixteenth of the field where that is more; it is halved until
+        the tolerance is met.
+    max_gain
+        Limit of ψ̂(k) relative to ψ̂(0).
+    threads
+        Number of threads.
+
+    Returns
+    -------
+    Decorrelation
+
+    Raises
+    ------
+    InputError
+        If the kernels sum to zero.
+
+    References
+    ----------
+    Reiss & Lupton, DMTN-021, eq. 2; DMTN-061 (spatial variation); Kovacs, DMTN-179, section 5 (variance).
+    """
+    boxes = inputs[0].boxes or inputs[1].boxes or (Box(0, 0, shape[1], shape[0]),)
+    ratio_nodes = _ratio_nodes(noise, tolerance)
+    if at is not None:
+        inputs = [kernel.frozen(*at) for kernel in inputs]
+        ratio_nodes = np.array([noise.mean_log_ratio])
+        boxes = (Box(0, 0, shape[1], shape[0]),)
+    constant = all(kernel.is_constant for kernel in inputs) and len(boxes) == 1
+    probes = [_Nodes.over(box, max(box.shape) / 2 if not constant else np.inf, ratio_nodes[[0, -1]]) for box in boxes]
+    sampler, half_width, reach, energy_lost = _supports(inputs, probes, tolerance, max_gain)
+    if constant and len(ratio_nodes) == 1:
+        return _constant(sampler, ratio_nodes, half_width, reach, energy_lost)
+    extent = max(max(box.shape) for box in boxes)
+    spacing = np.inf if constant else min(max(node_spacing, extent / (_MOST_NODES - 1)), extent / 4)
+    while True:
+        nodes = [_Nodes.over(box, spacing, ratio_nodes) for box in boxes]
+        result = _from_nodes(sampler, nodes, noise, half_width, reach, energy_lost, tolerance, threads)
+        if result.error <= tolerance or spacing / 2 < _SMALLEST_SPACING or constant:
+            return result
+        spacing /= 2
+
+
+def variation(
+    inputs: Sequence[SpatialKernel], noise: NoiseField, shape: tuple[int, int], decorrelation: Decorrelation
+) -> float:
+    """By how much ψ would vary over the field: the largest rms difference from a constant ψ, in units of the noise."""
+    boxes = inputs[0].boxes or inputs[1].boxes or (Box(0, 0, shape[1], shape[0]),)
+    sampler = _Sampler(inputs, good_size(2 * max(decorrelation.psi.shape)), 1e4)
+    largest = 0.0
+    for box in boxes:
+        y, x = (a.ravel() for a in np.meshgrid(*(np.linspace(*e, 5) for e in _extents(box)), indexing="ij"))
+        ratio = np.full(len(x), noise.mean_log_ratio)
+        if noise.log_ratio is not None:
+            ratio = noise.log_ratio.at(x, y)[0]
+        psi, transforms, _ = sampler.filters(x, y, ratio)
+        own = kernel_transform(decorrelation.psi.basis, (sampler.size, sampler.size))
+        # ψ̂ is the inverse of the noise's amplitude, so that the ratio of two of them is the error's amplitude.
+        largest = max(largest, float(np.sqrt(np.mean(np.abs(own / psi - 1) ** 2, axis=(1, 2))).max()))
+        del transforms
+    return largest
+
+
+def _extents(box: Box) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (box.y0, box.y1 - 1), (box.x0, box.x1 - 1)
+
+
+def _ratio_nodes(noise: NoiseField, tolerance: float) -> Array:
+    if noise.log_ratio is None:
+        return np.array([noise.mean_log_ratio])
+    low, high = float(noise.log_ratio.values.min()), float(noise.log_ratio.values.max())
+    if high - low < 0.1 * tolerance:
+        return np.array([(low + high) / 2])
+    # The filter is smooth in the logarithm; the error of the interpolation is measured later.
+    step = 0.5 if tolerance >= 1e-4 else 0.25
+    return np.linspace(low, high, max(2, int(np.ceil((high - low) / step)) + 1))
+
+
+def _supports(
+    inputs: Sequence[SpatialKernel], probes: list[_Nodes], tolerance: float, max_gain: float
+) -> tuple[_Sampler, int, int, float]:
+    """A grid on which ψ does not wrap, and the half-widths of ψ and of the variance kernels."""
+    x, y, r = (np.concatenate(parts) for parts in zip(*(nodes.positions for nodes in probes), strict=True))
+    size = good_size(max(64, 2 * max(max(kernel.shape) for kernel in inputs)))
+    while True:
+        sampler = _Sampler(inputs, size, max_gain)
+        lost_psi, lost_squares = np.zeros(size // 2), np.zeros(size // 2)
+        for k in range(0, len(x), _BATCH):
+            batch = slice(k, k + _BATCH)
+            psi, squares, _ = sampler.all(x[batch], y[batch], r[batch])
+            energy = psi**2
+            lost_psi = np.maximum(lost_psi, (tail(energy) / energy.sum(axis=(1, 2))[:, None]).max(axis=0))
+            for square in squares:
+                lost_squares = np.maximum(lost_squares, (tail(square) / square.sum(axis=(1, 2))[:, None]).max(axis=0))
+        half_width = int(np.argmax(lost_psi <= (_TAIL * tolerance) ** 2))
+        reach = int(np.argmax(lost_squares <= 0.1 * min(tolerance, _VARIANCE_TOLERANCE)))
+        # Beyond a quarter of the grid the tails of neighbouring periods would add up.
+        if (lost_psi[size // 4] <= (_TAIL * tolerance) ** 2 and 0 < reach <= size // 4) or 2 * size > _LARGEST_GRID:
+            break
+        size *= 2
+    if lost_psi[-1] > (_TAIL * tolerance) ** 2:
+        half_width = size // 2 - 1
+    return sampler, max(half_width, 1), max(reach, 1), float(lost_psi[max(half_width, 1)])
+
+
+def _cropped(
+    sampler: _Sampler, x: Array, y: Array, r: Array, half_width: int, reach: int, threads: int = 1
+) -> tuple[Array, Array, float]:
+    """ψ (k, s, s), normalised, and the variance kernels (inputs, k, q, q) at nodes."""
+
+    def batch(start: int) -> tuple[Array, Array, float]:
+        part = slice(start, start + _BATCH)
+        psi, square, limited = sampler.all(x[part], y[part], r[part])
+        psi_cut, square_cut = centred_crop(psi, half_width), centred_crop(square, reach)
+        psi_cut = psi_cut / psi_cut.sum(axis=(1, 2), keepdims=True)
+        kept = square_cut.sum(axis=(2, 3), keepdims=True) / square.sum(axis=(2, 3), keepdims=True)
+        return psi_cut, square_cut / kept, limited
+
+    with ThreadPoolExecutor(threads) as pool:
+        psis, squares, limited = zip(*pool.map(batch, range(0, len(x), _BATCH)), strict=True)
+    return np.concatenate(psis), np.concatenate(squares, axis=1), max(limited)
+
+
+def _constant(sampler: _Sampler, ratio: Array, half_width: int, reach: int, energy_lost: float) -> Decorrelation:
+    zero = np.zeros(1)
+    psi, squares, limited = _cropped(sampler, zero, zero, ratio, half_width, reach)
+    one = PolynomialCoefficients.constant([1.0])
+    footprint = np.abs(psi) / np.abs(psi).sum()
+    return Decorrelation(
+        SpatialKernel(psi, one), FilterBank(squares, one), SpatialKernel(footprint, one), energy_lost, limited
+    )
+
+
+def _from_nodes(
+    sampler: _Sampler,
+    nodes: list[_Nodes],
+    noise: NoiseField,
+    half_width: int,
+    reach: int,
+    energy_lost: float,
+    tolerance: float,
+    threads: int,
+) -> Decorrelation:
+    x, y, r = (np.concatenate(parts) for parts in zip(*(part.positions for part in nodes), strict=True))
+    psi, squares, limited = _cropped(sampler, x, y, r, half_width, reach, threads)
+
+    basis, weights, residual = _compressed(psi.reshape(len(x), -1), _MODES * tolerance)
+    weights = weights / (weights @ basis.sum(axis=1))[:, None]  # keeps Σψ = 1, at nodes and in between
+    kernel = SpatialKernel(basis.reshape(-1, *psi.shape[1:]), _coefficients(weights, nodes, noise))
+
+    bank = _variance_bank(squares, nodes, noise)
+
+    absolute = np.abs(psi).reshape(len(x), -1)
+    absolute /= absolute.sum(axis=1, keepdims=True)
+    parts, shares, _ = _compressed(absolute, 1e-3)
+    shares = shares / (shares @ parts.sum(axis=1))[:, None]
+    footprint = SpatialKernel(parts.reshape(-1, *psi.shape[1:]), _coefficients(shares, nodes, noise))
+
+    error = float(np.hypot(residual, _interpolation_error(sampler, kernel, weights, nodes)))
+    gaps = [float(np.diff(axis).max()) for part in nodes for axis in (part.x, part.y) if len(axis) > 1]
+    return Decorrelation(kernel, bank, footprint, energy_lost, limited, max(gaps, default=0.0), error)
+
+
+def _variance_bank(squares: Array, nodes: list[_Nodes], noise: NoiseField) -> FilterBank:
+    """The variance kernels from their samples (inputs, k, q, q); all inputs share the coefficient functions."""
+    # What counts is the error of the sum over inputs, so that each weighs as much as its noise does.
+    levels = np.array([noise.science, noise.template])
+    levels = (levels / levels.sum()).clip(1e-9)[:, None, None, None]
+    weighted = squares * levels
+    total = weighted.sum() / squares.shape[1]
+    stacked = (weighted / total).transpose(1, 0, 2, 3).reshape(squares.shape[1], -1)
+    # Variance planes are smooth in most places: there only the kernels' sums matter, and they matter more.
+    sums = _SUM_WEIGHT * (weighted / total).sum(axis=(2, 3)).T
+    modes, amounts, _ = _compressed(np.hstack([stacked, sums]), _VARIANCE_TOLERANCE)
+    images = modes[:, : stacked.shape[1]].reshape(-1, len(levels), *squares.shape[2:]).transpose(1, 0, 2, 3)
+    return FilterBank(np.ascontiguousarray(images * (total / levels)), _coefficients(amounts, nodes, noise))
+
+
+def _compressed(samples: Array, tolerance: float) -> tuple[Array, Array, float]:
+    """The fewest orthonormal modes (n, p) of samples (k, p), and their amounts (k, n), for a given rms error.
+
+    Returns
+    -------
+    modes, amounts, error
+        The error is the root mean square over samples of the norm of what is left, and at most `tolerance`; of the
+        worst sample it is at most three times that.
+    """
+    # Of many samples some are enough to find the modes; all of them are looked at for what is left.
+    some = samples[np.unique(np.linspace(0, len(samples) - 1, min(len(samples), _MOST_SAMPLES)).astype(int))]
+    _, vectors = np.linalg.eigh(some @ some.T)
+    modes = vectors[:, ::-1].T @ some
+    norms = np.linalg.norm(modes, axis=1)
+    kept = max(1, int(np.count_nonzero(norms > 1e-9 * norms[0])))
+    modes = modes[:kept] / norms[:kept, None]
+    amounts = samples @ modes.T
+    left = np.maximum((samples**2).sum(axis=1)[:, None] - (amounts**2).cumsum(axis=1), 0)
+    fits = (np.sqrt(left.mean(axis=0)) <= tolerance) & (np.sqrt(left.max(axis=0)) <= 3 * tolerance)
+    count = int(np.argmax(fits)) + 1 if fits.any() else kept
+    return modes[:count], amounts[:, :count], float(np.sqrt(left[:, count - 1].mean()))
+
+
+def _coefficients(weights: Array, nodes: list[_Nodes], noise: NoiseField) -> Coefficients:
+    """Coefficient functions from their values (k, n) at nodes."""
+    pieces: list[tuple[Box, Coefficients]] = []
+    start = 0
+    for part in nodes:
+        count = int(np.prod(part.shape))
+        values = weights[start : start + count].T.reshape(-1, *part.shape)
+        start += count
+        if len(part.log_ratio) == 1:
+            smooth = GridCoefficients(values[..., 0], part.x, part.y, order=_DEGREE)
+            pieces.append((part.box, smooth))
+        else:
+            pieces.append((part.box, _with_ratio(values, part, noise)))
+    return pieces[0][1] if len(pieces) == 1 else PiecewiseCoefficients(tuple(pieces))
+
+
+def _with_ratio(values: Array, part: _Nodes, noise: NoiseField) -> GridCoefficients:
+    """Coefficients on the grid of the noise ratio, from values (n, gy, gx, gr) at nodes."""
+    ratio = noise.log_ratio
+    if ratio is None:
+        raise TypeError("several noise ratios need a map of them")
+    x, y = _knots(ratio.x, part.box.x0, part.box.x1), _knots(ratio.y, part.box.y0, part.box.y1)
+    local = ratio.grid(x, y)[0]
+    first, weights = lagrange_weights(part.log_ratio, local.ravel(), _DEGREE)
+    result = np.zeros((len(values), local.size))
+    for k in range(len(part.log_ratio)):
+        spatial = GridCoefficients(values[..., k], part.x, part.y, order=_DEGREE).grid(x, y).reshape(len(values), -1)
+        for j in range(weights.shape[1]):
+            chosen = first + j == k
+            result[:, chosen] += weights[chosen, j] * spatial[:, chosen]
+    return GridCoefficients(result.reshape(-1, *local.shape), x, y, order=1)
+
+
+def _knots(knots: Array, first: int, end: int) -> Array:
+    """The knots inside a box, and the box's own edges."""
+    inside = knots[(knots > first) & (knots < end - 1)]
+    return np.unique(np.concatenate([[first], inside, [end - 1]]).astype(float))
+
+
+def _interpolation_error(sampler: _Sampler, kernel: SpatialKernel, weights: Array, nodes: list[_Nodes]) -> float:
+    """Rms difference of interpolated and exact ψ at points between nodes, in units of the noise."""
+    rng = np.random.default_rng(0)
+    start, errors = 0, []
+    for part in nodes:
+        count = int(np.prod(part.shape))
+        values = weights[start : start + count].T.reshape(-1, *part.shape)
+        start += count
+        cells = rng.random((3, 24))
+        x, y, r = (_between(axis, u) for axis, u in zip((part.x, part.y, part.log_ratio), cells, strict=True))
+        exact, _ = sampler.psi(x, y, r)
+        exact = centred_crop(exact, kernel.shape[0] // 2)
+        wx, wy, wr = (lagrange_weights(axis, p, _DEGREE) for axis, p in ((part.x, x), (part.y, y), (part.log_ratio, r)))
+        amounts = np.zeros((len(values), len(x)))
+        for i in range(wx[1].shape[1]):
+            for j in range(wy[1].shape[1]):
+                for k in range(wr[1].shape[1]):
+                    factor = wx[1][:, i] * wy[1][:, j] * wr[1][:, k]
+                    amounts += factor * values[:, wy[0] + j, wx[0] + i, wr[0] + k]
+        found = np.tensordot(amounts, kernel.basis, axes=(0, 0))
+        errors.append(((found - exact) ** 2).sum(axis=(1, 2)))
+    return float(np.sqrt(np.mean(np.concatenate(errors))))
+
+
+def _between(axis: Array, u: Array) -> Array:
+    """Points in the middle of randomly chosen intervals of an axis, where interpolation is worst."""
+    if len(axis) == 1:
+        return np.full(len(u), axis[0])
+    cell = (u * (len(axis) - 1)).astype(int)
+    result: Array = (axis[cell] + axis[cell + 1]) / 2
+    return result

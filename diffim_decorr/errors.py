@@ -1,0 +1,17 @@
+"""The one exception that users are meant to read."""
+
+from __future__ import annotations
+
+__all__ = ("DecorrWarning", "InputError")
+
+
+class InputError(ValueError):
+    """Something that a user handed over cannot be used.
+
+    The message is one sentence that names the file, the HDU and the cause. The command line prints it and ends with
+    status 3.
+    """
+
+
+class DecorrWarning(UserWarning):
+    """The run went on, but its user should know something about the result."""

@@ -1,0 +1,407 @@
+"""Writing the result: streamed rows of pixels, then ψ, the PSF and the quality figures, then the primary header.
+
+The file is written beside its place, synced, and renamed, so that it appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from diffim_decorr._version import __version__
+from diffim_decorr.errors import InputError
+from diffim_decorr.io.checksum import add_words, fold, set_checksum
+from diffim_decorr.pipeline import Plan
+from diffim_decorr.planes import FilePlane
+from diffim_decorr.qa import QualityFigures
+from diffim_decorr.spatial import (
+    Box,
+    Coefficients,
+    GridCoefficients,
+    PiecewiseCoefficients,
+    SpatialKernel,
+)
+
+__all__ = ("OutputFile", "check_output", "default_output")
+
+Array = NDArray[Any]
+
+_BLOCK = 2880
+# Room for cards that are not known before the pixels are written.
+_SPARE_CARDS = 108
+# Cards that place an image on the sky or in its parent frame, and so belong to each plane.
+_WCS_CARD = re.compile(
+    r"(WCSAXES|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CUNIT\d|CROTA\d|CD\d_\d|PC\d_\d|PV\d_\d+|PS\d_\d+|LONPOLE|LATPOLE|LTV\d)[A-Z]?"
+    r"|RADESYS[A-Z]?|EQUINOX[A-Z]?|EPOCH|(A|B|AP|BP)_(ORDER|\d+_\d+|DMAX)"
+)
+# Cards of the difference that would be wrong or misleading about the result.
+_DROPPED_CARD = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|DATASUM|CHECKSUM|EXTNAME|EXTVER"
+    r"|EXTLEVEL|EXTTYPE|INHERIT|MP_.*|MASKVAL|KERINFO|DATAMIN|DATAMAX|T(TYPE|FORM)\d+|TFIELDS|Z(IMAGE|CMPTYPE|BITPIX)"
+    r"|DC\d.*|AR_HDU|WCS_ID|PSF_ID|HIERARCH"
+)
+
+
+def default_output(difference: str) -> str:
+    """The difference's name with ``_decorr`` before its ending."""
+    match = re.fullmatch(
+        r"(.*?)((?:\.fits?|\.fts)(?:\.gz|\.fz)?|\.[^./]*)?", difference, flags=re.IGNORECASE | re.DOTALL
+    )
+    stem, ending = (difference, "") if match is None else (match.group(1), match.group(2) or ".fits")
+    return f"{stem}_decorr{ending}"
+
+
+def check_output(path: str, inputs: list[str], overwrite: bool) -> None:
+    """Refuse an output that would destroy an input or another file, or cannot be written.
+
+    Raises
+    ------
+    InputError
+        Naming the output and the cause.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path):
+        raise InputError(f"{path}: the output is a directory")
+    if not os.path.isdir(folder):
+        raise InputError(f"{path}: there is no directory {folder}")
+    if os.path.exists(path):
+        for other in inputs:
+            if os.path.exists(other) and os.path.samefile(path, other):
+                raise InputError(f"{path}: the output is the same file as the input {other}")
+        if not overwrite:
+            raise InputError(f"{path}: the output exists already; --overwrite replaces it")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{path}: the directory {folder} cannot be written to")
+
+
+class OutputFile:
+    """A file that takes rows of pixels as they come, a `Sink`.
+
+    Use `create`, which puts the file in its place at the end or removes it if anything fails.
+    """
+
+    def __init__(self, file: Any, path: str, plan: Plan) -> None:
+        self._file = file
+        self._path = path
+        self._plan = plan
+        self._lock = threading.Lock()
+        self._sums = {"IMAGE": 0, "MASK": 0, "VARIANCE": 0}
+        wcs = _wcs_cards(plan)
+        self._headers = {
+            "IMAGE": _plane_header("IMAGE", -32, plan, wcs),
+            "MASK": _plane_header("MASK", 32, plan, wcs),
+            "VARIANCE": _plane_header("VARIANCE", -32, plan, wcs),
+        }
+        unit = str((plan.difference.header or {}).get("BUNIT", "")).strip()
+        if unit:
+            self._headers["IMAGE"]["BUNIT"] = unit
+            self._headers["VARIANCE"]["BUNIT"] = f"({unit})**2"
+        for name, bit in sorted(plan.masks.planes.items(), key=lambda item: item[1]):
+            self._headers["MASK"][f"MP_{name}" if len(name) <= 5 else f"HIERARCH MP_{name}"] = bit
+        self._room = len(_primary(plan, None, {}).tostring()) + _SPARE_CARDS * 80
+        self._room += -self._room % _BLOCK
+        ny, nx = plan.shape
+        position = self._room
+        self._offsets: dict[str, tuple[int, int]] = {}
+        for name, header in self._headers.items():
+            begin = position + len(set_checksum(header, 0))
+            self._offsets[name] = position, begin
+            position = begin + 4 * ny * nx
+            position += -position % _BLOCK
+        self._end = position
+        self._reserve()
+
+    @classmethod
+    @contextmanager
+    def create(cls, path: str, plan: Plan, *, overwrite: bool) -> Iterator[OutputFile]:
+        """Write a file beside its place, and move it there once all went well.
+
+        Raises
+        ------
+        InputError
+            If another file has appeared there in the meantime.
+        """
+        folder, name = os.path.split(os.path.abspath(path))
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=folder)
+        try:
+            with os.fdopen(descriptor, "r+b") as file:
+                output = cls(file, temporary, plan)
+                yield output
+                file.flush()
+                os.fsync(file.fileno())
+            if path.lower().endswith((".fz", ".gz")):
+                _pack(temporary, path)
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)
+            _move(temporary, path, overwrite)
+        finally:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+
+    def _reserve(self) -> None:
+        # Space that is missing is better missed now than at the end.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._file.fileno(), 0, self._end)
+        else:
+            self._file.truncate(self._end)
+
+    def write(self, y0: int, image: Array, mask: Array, variance: Array) -> None:
+        """Take rows of pixels, which are overwritten."""
+        for name, rows in (("IMAGE", image), ("MASK", mask), ("VARIANCE", variance)):
+            part = add_words(rows)
+            with self._lock:
+                self._sums[name] += part
+            rows.byteswap(inplace=True)
+            self._put(self._offsets[name][1] + 4 * y0 * self._plan.shape[1], rows.data.cast("B"))
+
+    def read(self, box: Box) -> tuple[Array, Array, Array]:
+        """Image, mask and variance within a box that has been written."""
+        image, mask, variance = (
+            FilePlane(self._path, self._offsets[name][1], self._plan.shape, np.dtype(kind)).read(box)
+            for name, kind in (("IMAGE", ">f4"), ("MASK", ">i4"), ("VARIANCE", ">f4"))
+        )
+        return image, mask, variance
+
+    def finish(self, qa: QualityFigures, inputs: dict[str, str]) -> None:
+        """Write everything but the pixels.
+
+        Parameters
+        ----------
+        qa
+            Quality figures.
+        inputs
+            Names of the input files by card.
+        """
+        for name, header in self._headers.items():
+            self._put(self._offsets[name][0], set_checksum(header, fold(self._sums[name])))
+        with io.BytesIO() as buffer:
+            primary = fits.PrimaryHDU()
+            fits.HDUList([primary, *_companions(self._plan, qa)]).writeto(buffer, checksum=True)
+            self._put(self._end, buffer.getbuffer()[len(primary.header.tostring()) :])
+        header = _primary(self._plan, qa, inputs)
+        blank = (self._room - len(header.tostring(padding=False)) - 2 * 80) // 80
+        for _ in range(max(blank, 0)):
+            header.append("", bottom=True)
+        text = set_checksum(header, 0)
+        if len(text) != self._room:
+            raise RuntimeError("the primary header outgrew the room that was kept for it")
+        self._put(0, text)
+
+    def _put(self, offset: int, data: bytes | memoryview) -> None:
+        view = memoryview(data)
+        while view:
+            count = os.pwrite(self._file.fileno(), view, offset)
+            view, offset = view[count:], offset + count
+
+
+def _move(temporary: str, path: str, overwrite: bool) -> None:
+    if overwrite:
+        os.replace(temporary, path)
+        return
+    try:
+        os.link(temporary, path)  # fails if there is something, where a rename would replace it
+    except FileExistsError:
+        raise InputError(f"{path}: the output exists already; --overwrite replaces it") from None
+    except OSError:
+        os.rename(temporary, path)
+
+
+def _pack(temporary: str, path: str) -> None:
+    """Compress a finished file in place, without loss."""
+    packed = temporary + ".packed"
+    try:
+        if path.lower().endswith(".gz"):
+            with open(temporary, "rb") as plain, gzip.open(packed, "wb", compresslevel=4) as file:
+                shutil.copyfileobj(plain, file, 1 << 20)
+        else:
+            with fits.open(temporary) as hdus:
+                out = fits.HDUList([hdus[0]])
+                for hdu in hdus[1:]:
+                    if hdu.name in ("IMAGE", "VARIANCE"):
+                        out.append(_compressed(hdu, "GZIP_2"))
+                    elif hdu.name == "MASK":
+                        out.append(_compressed(hdu, "RICE_1"))
+                    else:
+                        out.append(hdu)
+                out.writeto(packed, checksum=True)
+        with open(packed, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(packed, temporary)
+    finally:
+        if os.path.exists(packed):
+            os.unlink(packed)
+
+
+def _compressed(hdu: Any, kind: str) -> fits.CompImageHDU:
+    # A quantize level of 0 keeps floating-point pixels bit for bit.
+    return fits.CompImageHDU(hdu.data, hdu.header, name=hdu.name, compression_type=kind, quantize_level=0)
+
+
+def _wcs_cards(plan: Plan) -> list[fits.Card]:
+    header = plan.difference.header
+    return [] if header is None else [card for card in header.cards if _WCS_CARD.fullmatch(card.keyword)]
+
+
+def _plane_header(name: str, bitpix: int, plan: Plan, wcs: list[fits.Card]) -> fits.Header:
+    ny, nx = plan.shape
+    header = fits.Header()
+    for card in (
+        ("XTENSION", "IMAGE", "Image extension"),
+        ("BITPIX", bitpix, "array data type"),
+        ("NAXIS", 2, "number of array dimensions"),
+        ("NAXIS1", nx),
+        ("NAXIS2", ny),
+        ("PCOUNT", 0, "number of parameters"),
+        ("GCOUNT", 1, "number of groups"),
+        ("EXTNAME", name, "extension name"),
+        ("EXTTYPE", name, "what the plane is"),
+    ):
+        header.append(card)
+    for item in wcs:
+        header.append(item, bottom=True)
+    return header
+
+
+def _primary(plan: Plan, qa: QualityFigures | None, inputs: dict[str, str]) -> fits.Header:
+    """The difference's header, and how its noise was whitened."""
+    header = fits.Header()
+    for card in (
+        ("SIMPLE", True, "conforms to FITS standard"),
+        ("BITPIX", 8, "array data type"),
+        ("NAXIS", 0, "number of array dimensions"),
+        ("EXTEND", True),
+    ):
+        header.append(card)
+    if plan.difference.header is not None:
+        for item in plan.difference.header.cards:
+            if item.keyword and not _DROPPED_CARD.fullmatch(item.keyword):
+                header.append(item, bottom=True)
+    axes = {int(k[5]) for k in header if re.fullmatch(r"CTYPE\d", k)}
+    if axes and "WCSAXES" not in header:
+        # Without pixels of its own this HDU has to say how many axes its WCS has.
+        first = next(k for k in header if _WCS_CARD.fullmatch(k))
+        header.insert(first, ("WCSAXES", max(axes), "number of WCS axes"))
+    options, noise, psi = plan.options, plan.noise, plan.decorrelation
+    cards: list[tuple[str, Any, str]] = [
+        ("DCVERS", __version__, "version of decorr"),
+        ("DCDATE", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), "[UTC] time of decorrelation"),
+        *((f"DC{key}", name, "input file") for key, name in inputs.items()),
+        ("DCKFORM", plan.kernel.format, "format of the matching kernel"),
+        ("DCCONV", _sides(plan), "image that was convolved"),
+        ("DCMODE", "spatial" if options.spatial else "constant", "decorrelation kernel over the field"),
+        ("DCNOISE", "white", "noise model of the inputs"),
+        ("DCVPROP", options.variance, "propagation of the variance planes"),
+        ("DCSVAR", noise.science, "background variance of the science image"),
+        ("DCTVAR", noise.template, "background variance of the template"),
+        ("DCSGIVEN", options.svar is not None, "science variance given, not measured"),
+        ("DCTGIVEN", options.tvar is not None, "template variance given, not measured"),
+        ("DCNSPACE", options.node_spacing, "[pixel] node spacing asked for"),
+        ("DCTOLER", options.tolerance, "bound of the rms error / noise"),
+        ("DCMXGAIN", options.max_gain, "limit of the filter's gain"),
+        ("DCBADFRC", options.bad_fraction, "fraction of psi on bad pixels that flags"),
+        ("DCBADPL", ",".join(options.bad_planes), "planes left out of statistics"),
+        ("DCREPPL", ",".join(options.replace_planes) or "none", "planes replaced"),
+        ("DCHWIDTH", psi.half_width, "[pixel] half width of psi"),
+        ("DCMODES", psi.modes, "basis images of psi"),
+        ("DCNODES", psi.node_spacing, "[pixel] node spacing used"),
+        ("DCELOST", psi.energy_lost, "energy of psi cut off"),
+        ("DCLIMIT", psi.frequencies_limited, "fraction of frequencies limited"),
+        ("DCERROR", psi.error, "estimated rms error / noise"),
+    ]
+    if options.kernel_at is not None:
+        cards += [("DCKATX", options.kernel_at[0], "[pixel] kernel taken at x"), ("DCKATY", options.kernel_at[1], "y")]
+    for key, name, comment in (
+        ("DCRHO0", "max_abs_rho_before", "largest noise correlation, difference"),
+        ("DCRHO1", "max_abs_rho_after", "largest noise correlation, this image"),
+        ("DCSNRSTD", "snr_std", "robust std of image / sqrt(variance)"),
+        ("DCNPIX", "pixels_used", "source-free pixels measured"),
+    ):
+        value = 0.0 if qa is None else getattr(qa, name)
+        cards.append((key, value if np.isfinite(value) else "undefined", comment))
+    for keyword, value, comment in cards:
+        header.append((keyword, value, comment), bottom=True)
+    for k, warning in enumerate(plan.warnings, 1):
+        header.append((f"DCWARN{k}", warning.encode("ascii", "replace").decode()), bottom=True)
+    header.add_history(f"noise decorrelated by decorr {__version__}")
+    return header
+
+
+def _sides(plan: Plan) -> str:
+    sides = {plan.options.convolved or side or "template" for side in plan.kernel.convolved}
+    return sides.pop() if len(sides) == 1 else "by region"
+
+
+def _companions(plan: Plan, qa: QualityFigures) -> Iterator[Any]:
+    """PSI_BASIS, PSI_COEFFS, PSF and QA."""
+    psi = plan.decorrelation.psi
+    yield fits.ImageHDU(psi.basis, name="PSI_BASIS")
+    yield _coefficient_table(psi.coefficients, plan.shape)
+    psf = plan.psf
+    if isinstance(psf, SpatialKernel):
+        ny, nx = plan.shape
+        yield fits.ImageHDU(psf.at((nx - 1) / 2, (ny - 1) / 2), name="PSF")
+        yield fits.ImageHDU(psf.basis, name="PSF_BASIS")
+    elif psf is not None:
+        yield fits.ImageHDU(psf, name="PSF")
+    names = ("before", "after", "science", "template")
+    yield fits.ImageHDU(np.array([getattr(qa, f"rho_{name}") for name in names], dtype=np.float32), _qa_header(), "QA")
+
+
+def _qa_header() -> fits.Header:
+    header = fits.Header()
+    header["PLANE1"] = ("before", "noise correlation of the difference")
+    header["PLANE2"] = ("after", "noise correlation of this image")
+    header["PLANE3"] = ("science", "noise correlation of the science image")
+    header["PLANE4"] = ("template", "noise correlation of the template")
+    header["CRPIX1"] = (6, "zero lag")
+    header["CRPIX2"] = (6, "zero lag")
+    header["CRVAL1"] = (0.0, "[pixel] lag along x")
+    header["CRVAL2"] = (0.0, "[pixel] lag along y")
+    return header
+
+
+def _coefficient_table(coefficients: Coefficients, shape: tuple[int, int]) -> fits.BinTableHDU:
+    """One row for each box of the field: knots, and the values of the n coefficient functions at them."""
+    whole = Box(0, 0, shape[1], shape[0])
+    pieces = coefficients.pieces if isinstance(coefficients, PiecewiseCoefficients) else ((whole, coefficients),)
+    grids = [_as_grid(piece) for _, piece in pieces]
+    columns = [
+        fits.Column(name, "J", unit="pixel", array=[getattr(box, name.lower()) for box, _ in pieces])
+        for name in ("X0", "Y0", "X1", "Y1")
+    ]
+    columns.append(fits.Column("ORDER", "J", array=[grid.order for grid in grids]))
+    for name, unit, arrays in (
+        ("KNOTS_X", "pixel", [grid.x for grid in grids]),
+        ("KNOTS_Y", "pixel", [grid.y for grid in grids]),
+        ("VALUES", None, [grid.values.ravel() for grid in grids]),
+    ):
+        column = np.empty(len(arrays), dtype=object)
+        column[:] = [np.asarray(array, dtype=np.float64) for array in arrays]
+        columns.append(fits.Column(name, "PD()", unit=unit, array=column))
+    table = fits.BinTableHDU.from_columns(columns, name="PSI_COEFFS")
+    table.header["NBASIS"] = (coefficients.count, "number of coefficient functions")
+    table.header.add_comment("VALUES: (basis image, knot along y, knot along x), x fastest; polynomials of")
+    table.header.add_comment("degree ORDER through the nearest knots, 0-based pixels, box X0 <= x < X1 etc.")
+    return table
+
+
+def _as_grid(coefficients: Coefficients) -> GridCoefficients:
+    if isinstance(coefficients, GridCoefficients):
+        return coefficients
+    if not coefficients.is_constant:
+        raise TypeError("the coefficients of a decorrelation kernel are constant or on a grid")
+    return GridCoefficients(coefficients.at(np.zeros(1), np.zeros(1))[:, :, None], np.zeros(1), np.zeros(1))

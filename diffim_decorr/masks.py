@@ -1,0 +1,140 @@
+"""Mask planes: the union of the inputs' masks, which pixels are replaced, which output pixels are flagged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.errors import InputError
+from diffim_decorr.exposure import Exposure
+from diffim_decorr.planes import Plane
+from diffim_decorr.spatial import Box, SpatialKernel
+
+__all__ = ("BAD_PLANES", "REPLACED_PLANES", "EdgeLoss", "MaskUnion", "plane_bits")
+
+Array = NDArray[Any]
+
+# Left out of statistics, as in LSST's DecorrelateALKernelConfig.ignoreMaskPlanes.
+BAD_PLANES = ("INTRP", "EDGE", "DETECTED", "SAT", "CR", "BAD", "NO_DATA", "DETECTED_NEGATIVE")
+# Replaced by the background before filtering, so that they do not ring over their neighbours.
+REPLACED_PLANES = ("NO_DATA", "SAT", "CR", "BAD")
+_OWN_PLANES = ("NO_DATA", "EDGE", "DECORR_BAD")
+
+
+def plane_bits(planes: dict[str, int], names: Iterable[str]) -> int:
+    """The bits of those of the named planes that there are."""
+    bits = 0
+    for name in names:
+        if name in planes:
+            bits |= 1 << planes[name]
+    return bits
+
+
+@dataclass(frozen=True)
+class MaskUnion:
+    """The union, plane by plane, of the masks of several exposures.
+
+    Parameters
+    ----------
+    planes
+        Bit number of each plane of the union.
+    sources
+        Mask planes, each with its (bit in the source, bit in the union) pairs, or None where all are the same.
+    """
+
+    planes: dict[str, int]
+    sources: tuple[tuple[Plane, tuple[tuple[int, int], ...] | None], ...]
+
+    @classmethod
+    def of(cls, exposures: Sequence[Exposure]) -> MaskUnion:
+        """The union over exposures; bit numbers are those of the first one that has the plane, where they are free.
+
+        Raises
+        ------
+        InputError
+            If more than 32 planes would be needed.
+        """
+        wanted: dict[str, int | None] = {}
+        for exposure in exposures:
+            for name, bit in exposure.mask_planes.items():
+                wanted.setdefault(name, bit)
+        for name in _OWN_PLANES:
+            wanted.setdefault(name, None)
+        planes: dict[str, int] = {}
+        for name, preferred in sorted(wanted.items(), key=lambda item: item[1] is None):
+            used = set(planes.values())
+            free = preferred if preferred is not None and preferred not in used else min(set(range(33)) - used)
+            if free > 31:
+                raise InputError(f"{', '.join(e.name for e in exposures)}: more than 32 mask planes in all")
+            planes[name] = free
+        sources = []
+        for exposure in exposures:
+            if exposure.mask_plane is not None:
+                pairs = tuple((bit, planes[name]) for name, bit in exposure.mask_planes.items())
+                sources.append((exposure.mask_plane, pairs))
+        return cls(planes, tuple(sources))
+
+    def read(self, box: Box) -> Array:
+        """The union's bits (int32) within a box."""
+        union = np.zeros(box.shape, dtype=np.int32)
+        for plane, pairs in self.sources:
+            mask = plane.read(box)
+            # Most pixels of most masks are clear, and most masks have the union's own numbering.
+            if not mask.any():
+                continue
+            moved = [pair for pair in pairs or () if pair[0] != pair[1]]
+            kept = sum(1 << a for a, b in pairs or () if a == b)
+            union |= (mask & kept).astype(np.int64).astype(np.uint32).view(np.int32)
+            for source, target in moved:
+                bits = ((mask >> source) & 1).astype(np.uint32) << np.uint32(target)
+                union |= bits.view(np.int32)
+        return union
+
+    def bits(self, names: Iterable[str]) -> np.int32:
+        """The bits of those of the named planes that there are."""
+        return np.uint32(plane_bits(self.planes, names)).view(np.int32)
+
+
+class EdgeLoss:
+    """How much of a kernel lies outside the image.
+
+    Parameters
+    ----------
+    kernel
+        A kernel that is nowhere negative and sums to 1.
+    shape
+        Of the image, (ny, nx).
+    """
+
+    def __init__(self, kernel: SpatialKernel, shape: tuple[int, int]) -> None:
+        self._kernel = kernel
+        self._shape = shape
+        height, width = kernel.shape
+        # table[n, j, i] is the sum of the first j rows and i columns of basis image n.
+        self._table = np.zeros((len(kernel.basis), height + 1, width + 1))
+        self._table[:, 1:, 1:] = kernel.basis.cumsum(axis=1).cumsum(axis=2)
+
+    def __call__(self, tile: Box) -> Array | None:
+        """The fraction (ny, nx) that lies outside for each pixel of a tile, or None if that is nothing anywhere."""
+        height, width = self._kernel.shape
+        y, x = np.arange(tile.y0, tile.y1), np.arange(tile.x0, tile.x1)
+        first_y, last_y = _overlap(y, self._shape[0], height)
+        first_x, last_x = _overlap(x, self._shape[1], width)
+        if first_y.max() == first_x.max() == 0 and last_y.min() == height and last_x.min() == width:
+            return None
+        bands = self._table[:, last_y] - self._table[:, first_y]
+        inside = bands[:, :, last_x] - bands[:, :, first_x]
+        weights = self._kernel.coefficients.grid(x, y)
+        result: Array = 1.0 - np.einsum("nyx,nyx->yx", weights, inside)
+        return result
+
+
+def _overlap(positions: Array, size: int, width: int) -> tuple[Array, Array]:
+    """First and last + 1 index of the kernel pixels that fall inside: pixel k looks at position - (k - width // 2)."""
+    first = np.clip(positions + width // 2 - (size - 1), 0, width)
+    last = np.clip(positions + width // 2 + 1, 0, width)
+    return first, np.maximum(first, last)

@@ -1,0 +1,139 @@
+"""Image planes that are read window by window, so that memory does not grow with the image."""
+
+from __future__ import annotations
+
+import mmap
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.spatial import Box
+
+__all__ = ("ArrayPlane", "ConstantPlane", "DerivedPlane", "FilePlane", "Plane")
+
+Array = NDArray[Any]
+
+
+class Plane(ABC):
+    """A 2-D array that can be read in windows."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx)"""
+
+    @abstractmethod
+    def read(self, box: Box) -> Array:
+        """A copy of the pixels in a box, which must lie inside, in native byte order."""
+
+    def read_all(self) -> Array:
+        return self.read(Box(0, 0, self.shape[1], self.shape[0]))
+
+
+@final
+@dataclass(frozen=True)
+class ArrayPlane(Plane):
+    """A plane in memory."""
+
+    array: Array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.array.shape[0], self.array.shape[1]
+
+    def read(self, box: Box) -> Array:
+        window = self.array[box.slices]
+        return window.astype(window.dtype.newbyteorder("="))
+
+
+@final
+@dataclass(frozen=True)
+class ConstantPlane(Plane):
+    """The same value everywhere."""
+
+    value: float
+    extent: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.extent
+
+    def read(self, box: Box) -> Array:
+        return np.full(box.shape, self.value, dtype=np.float32)
+
+
+@final
+@dataclass(frozen=True)
+class DerivedPlane(Plane):
+    """A function of another plane, pixel by pixel."""
+
+    source: Plane
+    function: Callable[[Array], Array]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.source.shape
+
+    def read(self, box: Box) -> Array:
+        return self.function(self.source.read(box))
+
+
+@final
+@dataclass(frozen=True)
+class FilePlane(Plane):
+    """Uncompressed pixels in a file, mapped into memory for as long as a window is being read.
+
+    Parameters
+    ----------
+    path
+        The file.
+    offset
+        Of the first pixel, in bytes.
+    extent
+        (ny, nx)
+    dtype
+        As stored, with its byte order.
+    scale, zero, blank
+        BSCALE, BZERO and BLANK of the FITS standard (4.4.2).
+    """
+
+    path: str
+    offset: int
+    extent: tuple[int, int]
+    dtype: np.dtype[Any]
+    scale: float = 1.0
+    zero: float = 0.0
+    blank: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.extent
+
+    def read(self, box: Box) -> Array:
+        nx = self.extent[1]
+        begin = self.offset + box.y0 * nx * self.dtype.itemsize
+        length = box.shape[0] * nx * self.dtype.itemsize
+        aligned = begin - begin % mmap.ALLOCATIONGRANULARITY
+        with (
+            open(self.path, "rb") as file,
+            mmap.mmap(file.fileno(), begin - aligned + length, offset=aligned, access=mmap.ACCESS_READ) as pages,
+        ):
+            stored: Array = np.frombuffer(pages, self.dtype, box.shape[0] * nx, begin - aligned)
+            raw = stored.reshape(-1, nx)[:, box.x0 : box.x1]
+            pixels = raw.astype(self.dtype.newbyteorder("="))
+            del stored, raw  # or the mapping could not be closed
+        return self._scaled(pixels)
+
+    def _scaled(self, pixels: Array) -> Array:
+        if self.scale == 1.0 and self.zero == 0.0 and self.blank is None:
+            return pixels
+        if self.blank is None and self.scale == 1.0 and self.zero == int(self.zero) and pixels.dtype.kind in "iu":
+            return pixels.astype(np.int64) + int(self.zero)
+        scaled: Array = pixels * np.float64(self.scale) + self.zero
+        if self.blank is not None:
+            scaled[pixels == self.blank] = np.nan
+        return scaled
