@@ -7,7 +7,8 @@ interpolated. The variance kernels ``(ψ ⊗ κ_i)²`` are treated likewise, joi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,7 @@ _SUM_WEIGHT = 10.0
 _DEGREE = 7
 _MOST_NODES = 17
 _MOST_SAMPLES = 600
+_MOST_RATIOS = 24
 _SMALLEST_SPACING = 16.0
 _BATCH = 32
 
@@ -72,8 +74,9 @@ class Decorrelation:
         The largest fraction of frequencies at which the gain was limited.
     node_spacing
         Largest distance of neighbouring nodes in pixels; 0 for a constant kernel.
-    error
-        Estimated rms error from compression and interpolation, in units of the noise.
+    mode_error, field_error, ratio_error
+        Estimated rms errors from compression and from interpolation over the field and over the noise ratio, in units
+        of the noise.
     """
 
     psi: SpatialKernel
@@ -82,7 +85,9 @@ class Decorrelation:
     energy_lost: float
     frequencies_limited: float
     node_spacing: float = 0.0
-    error: float = 0.0
+    mode_error: float = 0.0
+    field_error: float = 0.0
+    ratio_error: float = 0.0
 
     @property
     def half_width(self) -> int:
@@ -91,6 +96,11 @@ class Decorrelation:
     @property
     def modes(self) -> int:
         return len(self.psi.basis)
+
+    @property
+    def error(self) -> float:
+        """Estimated rms error in units of the noise."""
+        return math.hypot(self.mode_error, self.field_error, self.ratio_error)
 
 
 class _Sampler:
@@ -216,10 +226,28 @@ def build_decorrelation(
     spacing = np.inf if constant else min(max(node_spacing, extent / (_MOST_NODES - 1)), extent / 4)
     while True:
         nodes = [_Nodes.over(box, spacing, ratio_nodes) for box in boxes]
-        result = _from_nodes(sampler, nodes, noise, half_width, reach, energy_lost, tolerance, threads)
-        if result.error <= tolerance or spacing / 2 < _SMALLEST_SPACING or constant:
-            return result
-        spacing /= 2
+        trial = _psi_from_nodes(sampler, nodes, half_width, tolerance, threads)
+        if trial.error <= tolerance:
+            break
+        if trial.ratio_error > trial.field_error and len(ratio_nodes) < _MOST_RATIOS:
+            low, high = ratio_nodes[0], ratio_nodes[-1]
+            ratio_nodes = np.linspace(low, high, min(len(ratio_nodes) + 3, _MOST_RATIOS))
+        elif spacing / 2 >= _SMALLEST_SPACING and not constant:
+            spacing /= 2
+        else:
+            break
+    gaps = [float(np.diff(axis).max()) for part in nodes for axis in (part.x, part.y) if len(axis) > 1]
+    return Decorrelation(
+        SpatialKernel(trial.basis, _coefficients(trial.weights, nodes, noise)),
+        _variance_bank(sampler, nodes, noise, reach, threads),
+        _footprint(trial, nodes, noise),
+        energy_lost,
+        trial.limited,
+        max(gaps, default=0.0),
+        trial.mode_error,
+        trial.field_error,
+        trial.ratio_error,
+    )
 
 
 def variation(
@@ -234,11 +262,10 @@ def variation(
         ratio = np.full(len(x), noise.mean_log_ratio)
         if noise.log_ratio is not None:
             ratio = noise.log_ratio.at(x, y)[0]
-        psi, transforms, _ = sampler.filters(x, y, ratio)
+        psi, _, _ = sampler.filters(x, y, ratio)
         own = kernel_transform(decorrelation.psi.basis, (sampler.size, sampler.size))
         # ψ̂ is the inverse of the noise's amplitude, so that the ratio of two of them is the error's amplitude.
         largest = max(largest, float(np.sqrt(np.mean(np.abs(own / psi - 1) ** 2, axis=(1, 2))).max()))
-        del transforms
     return largest
 
 
@@ -253,58 +280,53 @@ def _ratio_nodes(noise: NoiseField, tolerance: float) -> Array:
     if high - low < 0.1 * tolerance:
         return np.array([(low + high) / 2])
     # The filter is smooth in the logarithm; the error of the interpolation is measured later.
-    step = 0.5 if tolerance >= 1e-4 else 0.25
-    return np.linspace(low, high, max(2, int(np.ceil((high - low) / step)) + 1))
+    return np.linspace(low, high, 2 if high - low < 0.05 else 3 + int(2 * (high - low)))
 
 
 def _supports(
     inputs: Sequence[SpatialKernel], probes: list[_Nodes], tolerance: float, max_gain: float
 ) -> tuple[_Sampler, int, int, float]:
     """A grid on which ψ does not wrap, and the half-widths of ψ and of the variance kernels."""
-    x, y, r = (np.concatenate(parts) for parts in zip(*(nodes.positions for nodes in probes), strict=True))
+    x, y, r = _all_positions(probes)
     size = good_size(max(64, 2 * max(max(kernel.shape) for kernel in inputs)))
     while True:
         sampler = _Sampler(inputs, size, max_gain)
-        lost_psi, lost_squares = np.zeros(size // 2), np.zeros(size // 2)
+        lost_energy, lost_psi, lost_squares = np.zeros((3, size // 2))
         for k in range(0, len(x), _BATCH):
             batch = slice(k, k + _BATCH)
             psi, squares, _ = sampler.all(x[batch], y[batch], r[batch])
-            energy = psi**2
-            lost_psi = np.maximum(lost_psi, (tail(energy) / energy.sum(axis=(1, 2))[:, None]).max(axis=0))
+            lost_energy = np.maximum(lost_energy, _relative_tail(psi**2))
+            lost_psi = np.maximum(lost_psi, tail(np.abs(psi)).max(axis=0))
             for square in squares:
-                lost_squares = np.maximum(lost_squares, (tail(square) / square.sum(axis=(1, 2))[:, None]).max(axis=0))
-        half_width = int(np.argmax(lost_psi <= (_TAIL * tolerance) ** 2))
+                lost_squares = np.maximum(lost_squares, _relative_tail(square))
+        # Renormalised to Σψ = 1, what is left is wrong by the sum of what was cut off. Σψ is 1.
+        half_width = int(np.argmax(lost_psi <= _TAIL * tolerance))
         reach = int(np.argmax(lost_squares <= 0.1 * min(tolerance, _VARIANCE_TOLERANCE)))
         # Beyond a quarter of the grid the tails of neighbouring periods would add up.
-        if (lost_psi[size // 4] <= (_TAIL * tolerance) ** 2 and 0 < reach <= size // 4) or 2 * size > _LARGEST_GRID:
+        if (lost_psi[size // 4] <= _TAIL * tolerance and 0 < reach <= size // 4) or 2 * size > _LARGEST_GRID:
             break
         size *= 2
-    if lost_psi[-1] > (_TAIL * tolerance) ** 2:
+    if lost_psi[-1] > _TAIL * tolerance:
         half_width = size // 2 - 1
-    return sampler, max(half_width, 1), max(reach, 1), float(lost_psi[max(half_width, 1)])
+    return sampler, max(half_width, 1), max(reach, 1), float(lost_energy[max(half_width, 1)])
 
 
-def _cropped(
-    sampler: _Sampler, x: Array, y: Array, r: Array, half_width: int, reach: int, threads: int = 1
-) -> tuple[Array, Array, float]:
-    """ψ (k, s, s), normalised, and the variance kernels (inputs, k, q, q) at nodes."""
+def _relative_tail(images: Array) -> Array:
+    relative: Array = (tail(images) / images.sum(axis=(1, 2))[:, None]).max(axis=0)
+    return relative
 
-    def batch(start: int) -> tuple[Array, Array, float]:
-        part = slice(start, start + _BATCH)
-        psi, square, limited = sampler.all(x[part], y[part], r[part])
-        psi_cut, square_cut = centred_crop(psi, half_width), centred_crop(square, reach)
-        psi_cut = psi_cut / psi_cut.sum(axis=(1, 2), keepdims=True)
-        kept = square_cut.sum(axis=(2, 3), keepdims=True) / square.sum(axis=(2, 3), keepdims=True)
-        return psi_cut, square_cut / kept, limited
 
+def _in_batches(work: Callable[[slice], Array], count: int, threads: int) -> Array:
+    """Results (count, …) of some work on slices of nodes, in several threads."""
     with ThreadPoolExecutor(threads) as pool:
-        psis, squares, limited = zip(*pool.map(batch, range(0, len(x), _BATCH)), strict=True)
-    return np.concatenate(psis), np.concatenate(squares, axis=1), max(limited)
+        parts = pool.map(work, (slice(start, start + _BATCH) for start in range(0, count, _BATCH)))
+        return np.concatenate(list(parts))
 
 
 def _constant(sampler: _Sampler, ratio: Array, half_width: int, reach: int, energy_lost: float) -> Decorrelation:
     zero = np.zeros(1)
-    psi, squares, limited = _cropped(sampler, zero, zero, ratio, half_width, reach)
+    psi, squares, limited = sampler.all(zero, zero, ratio)
+    psi, squares = _normalised(psi, half_width), _kept_sum(squares, reach)
     one = PolynomialCoefficients.constant([1.0])
     footprint = np.abs(psi) / np.abs(psi).sum()
     return Decorrelation(
@@ -312,49 +334,84 @@ def _constant(sampler: _Sampler, ratio: Array, half_width: int, reach: int, ener
     )
 
 
-def _from_nodes(
-    sampler: _Sampler,
-    nodes: list[_Nodes],
-    noise: NoiseField,
-    half_width: int,
-    reach: int,
-    energy_lost: float,
-    tolerance: float,
-    threads: int,
-) -> Decorrelation:
-    x, y, r = (np.concatenate(parts) for parts in zip(*(part.positions for part in nodes), strict=True))
-    psi, squares, limited = _cropped(sampler, x, y, r, half_width, reach, threads)
+def _normalised(psi: Array, half_width: int) -> Array:
+    cut = centred_crop(psi, half_width)
+    normalised: Array = cut / cut.sum(axis=(-2, -1), keepdims=True)
+    return normalised
 
-    basis, weights, residual = _compressed(psi.reshape(len(x), -1), _MODES * tolerance)
+
+def _kept_sum(squares: Array, reach: int) -> Array:
+    cut = centred_crop(squares, reach)
+    kept: Array = cut * (squares.sum(axis=(-2, -1), keepdims=True) / cut.sum(axis=(-2, -1), keepdims=True))
+    return kept
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """ψ from one choice of nodes: samples (k, s, s), modes (n, s, s), their weights (k, n) at the nodes, errors."""
+
+    samples: Array
+    basis: Array
+    weights: Array
+    limited: float
+    mode_error: float
+    field_error: float
+    ratio_error: float
+
+    @property
+    def error(self) -> float:
+        return math.hypot(self.mode_error, self.field_error, self.ratio_error)
+
+
+def _psi_from_nodes(sampler: _Sampler, nodes: list[_Nodes], half_width: int, tolerance: float, threads: int) -> _Trial:
+    x, y, r = _all_positions(nodes)
+    limits = []
+
+    def work(part: slice) -> Array:
+        psi, limited = sampler.psi(x[part], y[part], r[part])
+        limits.append(limited)
+        return _normalised(psi, half_width)
+
+    samples = _in_batches(work, len(x), threads)
+    basis, weights, residual = _compressed(samples.reshape(len(x), -1), _MODES * tolerance)
     weights = weights / (weights @ basis.sum(axis=1))[:, None]  # keeps Σψ = 1, at nodes and in between
-    kernel = SpatialKernel(basis.reshape(-1, *psi.shape[1:]), _coefficients(weights, nodes, noise))
+    basis = basis.reshape(-1, *samples.shape[1:])
+    errors = [_interpolation_error(sampler, basis, weights, nodes, over) for over in ("field", "ratio")]
+    return _Trial(samples, basis, weights, max(limits), residual, *errors)
 
-    bank = _variance_bank(squares, nodes, noise)
 
-    absolute = np.abs(psi).reshape(len(x), -1)
+def _footprint(trial: _Trial, nodes: list[_Nodes], noise: NoiseField) -> SpatialKernel:
+    absolute = np.abs(trial.samples).reshape(len(trial.samples), -1)
     absolute /= absolute.sum(axis=1, keepdims=True)
-    parts, shares, _ = _compressed(absolute, 1e-3)
-    shares = shares / (shares @ parts.sum(axis=1))[:, None]
-    footprint = SpatialKernel(parts.reshape(-1, *psi.shape[1:]), _coefficients(shares, nodes, noise))
-
-    error = float(np.hypot(residual, _interpolation_error(sampler, kernel, weights, nodes)))
-    gaps = [float(np.diff(axis).max()) for part in nodes for axis in (part.x, part.y) if len(axis) > 1]
-    return Decorrelation(kernel, bank, footprint, energy_lost, limited, max(gaps, default=0.0), error)
+    modes, shares, _ = _compressed(absolute, 1e-3)
+    shares = shares / (shares @ modes.sum(axis=1))[:, None]
+    return SpatialKernel(modes.reshape(-1, *trial.samples.shape[1:]), _coefficients(shares, nodes, noise))
 
 
-def _variance_bank(squares: Array, nodes: list[_Nodes], noise: NoiseField) -> FilterBank:
-    """The variance kernels from their samples (inputs, k, q, q); all inputs share the coefficient functions."""
+def _variance_bank(sampler: _Sampler, nodes: list[_Nodes], noise: NoiseField, reach: int, threads: int) -> FilterBank:
+    """The variance kernels; all inputs share the coefficient functions."""
+    x, y, r = _all_positions(nodes)
+
+    def work(part: slice) -> Array:
+        return _kept_sum(sampler.all(x[part], y[part], r[part])[1], reach).swapaxes(0, 1)
+
+    squares = _in_batches(work, len(x), threads)
     # What counts is the error of the sum over inputs, so that each weighs as much as its noise does.
     levels = np.array([noise.science, noise.template])
-    levels = (levels / levels.sum()).clip(1e-9)[:, None, None, None]
+    levels = (levels / levels.sum()).clip(1e-9)[:, None, None]
     weighted = squares * levels
-    total = weighted.sum() / squares.shape[1]
-    stacked = (weighted / total).transpose(1, 0, 2, 3).reshape(squares.shape[1], -1)
+    total = weighted.sum() / len(x)
+    stacked = (weighted / total).reshape(len(x), -1)
     # Variance planes are smooth in most places: there only the kernels' sums matter, and they matter more.
-    sums = _SUM_WEIGHT * (weighted / total).sum(axis=(2, 3)).T
+    sums = _SUM_WEIGHT * (weighted / total).sum(axis=(2, 3))
     modes, amounts, _ = _compressed(np.hstack([stacked, sums]), _VARIANCE_TOLERANCE)
-    images = modes[:, : stacked.shape[1]].reshape(-1, len(levels), *squares.shape[2:]).transpose(1, 0, 2, 3)
-    return FilterBank(np.ascontiguousarray(images * (total / levels)), _coefficients(amounts, nodes, noise))
+    images = modes[:, : stacked.shape[1]].reshape(-1, *squares.shape[1:]) * (total / levels)
+    return FilterBank(np.ascontiguousarray(images.swapaxes(0, 1)), _coefficients(amounts, nodes, noise))
+
+
+def _all_positions(nodes: list[_Nodes]) -> tuple[Array, Array, Array]:
+    x, y, r = (np.concatenate(parts) for parts in zip(*(part.positions for part in nodes), strict=True))
+    return x, y, r
 
 
 def _compressed(samples: Array, tolerance: float) -> tuple[Array, Array, float]:
@@ -389,7 +446,7 @@ def _coefficients(weights: Array, nodes: list[_Nodes], noise: NoiseField) -> Coe
         values = weights[start : start + count].T.reshape(-1, *part.shape)
         start += count
         if len(part.log_ratio) == 1:
-            smooth = GridCoefficients(values[..., 0], part.x, part.y, order=_DEGREE)
+            smooth = GridCoefficients(values[..., 0].astype(np.float32), part.x, part.y, order=_DEGREE)
             pieces.append((part.box, smooth))
         else:
             pieces.append((part.box, _with_ratio(values, part, noise)))
@@ -410,7 +467,7 @@ def _with_ratio(values: Array, part: _Nodes, noise: NoiseField) -> GridCoefficie
         for j in range(weights.shape[1]):
             chosen = first + j == k
             result[:, chosen] += weights[chosen, j] * spatial[:, chosen]
-    return GridCoefficients(result.reshape(-1, *local.shape), x, y, order=1)
+    return GridCoefficients(result.reshape(-1, *local.shape).astype(np.float32), x, y, order=1)
 
 
 def _knots(knots: Array, first: int, end: int) -> Array:
@@ -419,18 +476,24 @@ def _knots(knots: Array, first: int, end: int) -> Array:
     return np.unique(np.concatenate([[first], inside, [end - 1]]).astype(float))
 
 
-def _interpolation_error(sampler: _Sampler, kernel: SpatialKernel, weights: Array, nodes: list[_Nodes]) -> float:
-    """Rms difference of interpolated and exact ψ at points between nodes, in units of the noise."""
+def _interpolation_error(sampler: _Sampler, basis: Array, weights: Array, nodes: list[_Nodes], over: str) -> float:
+    """Rms difference of interpolated and exact ψ between nodes of the field or of the noise ratio.
+
+    What lies outside the modes is left out: it is counted already.
+    """
     rng = np.random.default_rng(0)
     start, errors = 0, []
     for part in nodes:
         count = int(np.prod(part.shape))
         values = weights[start : start + count].T.reshape(-1, *part.shape)
         start += count
-        cells = rng.random((3, 24))
-        x, y, r = (_between(axis, u) for axis, u in zip((part.x, part.y, part.log_ratio), cells, strict=True))
+        between = (over == "field", over == "field", over == "ratio")
+        axes = (part.x, part.y, part.log_ratio)
+        if all(len(axis) == 1 for axis, chosen in zip(axes, between, strict=True) if chosen):
+            continue
+        x, y, r = (_picked(axis, u, chosen) for axis, u, chosen in zip(axes, rng.random((3, 24)), between, strict=True))
         exact, _ = sampler.psi(x, y, r)
-        exact = centred_crop(exact, kernel.shape[0] // 2)
+        exact = centred_crop(exact, basis.shape[1] // 2)
         wx, wy, wr = (lagrange_weights(axis, p, _DEGREE) for axis, p in ((part.x, x), (part.y, y), (part.log_ratio, r)))
         amounts = np.zeros((len(values), len(x)))
         for i in range(wx[1].shape[1]):
@@ -438,15 +501,16 @@ def _interpolation_error(sampler: _Sampler, kernel: SpatialKernel, weights: Arra
                 for k in range(wr[1].shape[1]):
                     factor = wx[1][:, i] * wy[1][:, j] * wr[1][:, k]
                     amounts += factor * values[:, wy[0] + j, wx[0] + i, wr[0] + k]
-        found = np.tensordot(amounts, kernel.basis, axes=(0, 0))
-        errors.append(((found - exact) ** 2).sum(axis=(1, 2)))
-    return float(np.sqrt(np.mean(np.concatenate(errors))))
+        # The modes are orthonormal.
+        errors.append(((amounts - np.tensordot(basis, exact, axes=((1, 2), (1, 2)))) ** 2).sum(axis=0))
+    return float(np.sqrt(np.mean(np.concatenate(errors)))) if errors else 0.0
 
 
-def _between(axis: Array, u: Array) -> Array:
-    """Points in the middle of randomly chosen intervals of an axis, where interpolation is worst."""
-    if len(axis) == 1:
-        return np.full(len(u), axis[0])
+def _picked(axis: Array, u: Array, between: bool) -> Array:
+    """Randomly chosen nodes of an axis, or the middles of its intervals, where interpolation is worst."""
+    if not between or len(axis) == 1:
+        nodes: Array = axis[(u * len(axis)).astype(int)]
+        return nodes
     cell = (u * (len(axis) - 1)).astype(int)
     result: Array = (axis[cell] + axis[cell + 1]) / 2
     return result

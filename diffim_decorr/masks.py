@@ -124,13 +124,17 @@ class EdgeLoss:
         y, x = np.arange(tile.y0, tile.y1), np.arange(tile.x0, tile.x1)
         first_y, last_y = _overlap(y, self._shape[0], height)
         first_x, last_x = _overlap(x, self._shape[1], width)
-        if first_y.max() == first_x.max() == 0 and last_y.min() == height and last_x.min() == width:
+        near_y, near_x = last_y - first_y < height, last_x - first_x < width
+        if not near_y.any() and not near_x.any():
             return None
-        bands = self._table[:, last_y] - self._table[:, first_y]
-        inside = bands[:, :, last_x] - bands[:, :, first_x]
-        weights = self._kernel.coefficients.grid(x, y)
-        result: Array = 1.0 - np.einsum("nyx,nyx->yx", weights, inside)
-        return result
+        outside = np.zeros(tile.shape)
+        for rows, columns in ((near_y, np.ones_like(near_x)), (~near_y, near_x)):
+            if rows.any() and columns.any():
+                bands = self._table[:, last_y[rows]] - self._table[:, first_y[rows]]
+                inside = bands[:, :, last_x[columns]] - bands[:, :, first_x[columns]]
+                weights = self._kernel.coefficients.grid(x[columns], y[rows])
+                outside[np.ix_(rows, columns)] = 1.0 - (weights * inside).sum(axis=0)
+        return outside
 
 
 def _overlap(positions: Array, size: int, width: int) -> tuple[Array, Array]:

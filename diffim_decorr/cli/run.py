@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from os import environ
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -94,6 +95,9 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
     from time import perf_counter
 
     start = perf_counter()
+    # Our threads share the processors already; those of the linear algebra libraries would only be in their way.
+    for library in ("OPENBLAS", "MKL", "OMP"):
+        environ.setdefault(f"{library}_NUM_THREADS", "1")
     from diffim_decorr.io.exposures import read_exposure, read_psf
     from diffim_decorr.io.fits import split_spec
     from diffim_decorr.io.kernels import read_kernel

@@ -290,6 +290,8 @@ def _primary(plan: Plan, qa: QualityFigures | None, inputs: dict[str, str]) -> f
         for item in plan.difference.header.cards:
             if item.keyword and not _DROPPED_CARD.fullmatch(item.keyword):
                 header.append(item, bottom=True)
+    if any(isinstance(c.value, str) and len(c.value) > 67 for c in header.cards) and "LONGSTRN" not in header:
+        header.append(("LONGSTRN", "OGIP 1.0", "long string values are continued"), bottom=True)
     axes = {int(k[5]) for k in header if re.fullmatch(r"CTYPE\d", k)}
     if axes and "WCSAXES" not in header:
         # Without pixels of its own this HDU has to say how many axes its WCS has.
@@ -367,8 +369,12 @@ def _qa_header() -> fits.Header:
     header["PLANE2"] = ("after", "noise correlation of this image")
     header["PLANE3"] = ("science", "noise correlation of the science image")
     header["PLANE4"] = ("template", "noise correlation of the template")
+    header["CTYPE1"], header["CTYPE2"], header["CTYPE3"] = "LAG-X", "LAG-Y", "PLANE"
     header["CRPIX1"] = (6, "zero lag")
     header["CRPIX2"] = (6, "zero lag")
+    header["CRPIX3"] = (1, "")
+    header["CRVAL3"] = (1.0, "plane")
+    header["CDELT1"], header["CDELT2"], header["CDELT3"] = 1.0, 1.0, 1.0
     header["CRVAL1"] = (0.0, "[pixel] lag along x")
     header["CRVAL2"] = (0.0, "[pixel] lag along y")
     return header
@@ -384,18 +390,21 @@ def _coefficient_table(coefficients: Coefficients, shape: tuple[int, int]) -> fi
         for name in ("X0", "Y0", "X1", "Y1")
     ]
     columns.append(fits.Column("ORDER", "J", array=[grid.order for grid in grids]))
+    columns.append(fits.Column("NX", "J", array=[len(grid.x) for grid in grids]))
+    columns.append(fits.Column("NY", "J", array=[len(grid.y) for grid in grids]))
     for name, unit, arrays in (
         ("KNOTS_X", "pixel", [grid.x for grid in grids]),
         ("KNOTS_Y", "pixel", [grid.y for grid in grids]),
         ("VALUES", None, [grid.values.ravel() for grid in grids]),
     ):
-        column = np.empty(len(arrays), dtype=object)
-        column[:] = [np.asarray(array, dtype=np.float64) for array in arrays]
-        columns.append(fits.Column(name, "PD()", unit=unit, array=column))
+        # Rows of one length are read everywhere; shorter ones are filled up with zeros.
+        longest = max(len(array) for array in arrays)
+        rows = np.array([np.pad(array, (0, longest - len(array))) for array in arrays], dtype=np.float64)
+        columns.append(fits.Column(name, f"{longest}D", unit=unit, array=rows))
     table = fits.BinTableHDU.from_columns(columns, name="PSI_COEFFS")
     table.header["NBASIS"] = (coefficients.count, "number of coefficient functions")
-    table.header.add_comment("VALUES: (basis image, knot along y, knot along x), x fastest; polynomials of")
-    table.header.add_comment("degree ORDER through the nearest knots, 0-based pixels, box X0 <= x < X1 etc.")
+    table.header.add_comment("VALUES: (basis image, knot along y, knot along x), x fastest, NBASIS NY NX of them;")
+    table.header.add_comment("polynomials of degree ORDER through the nearest knots; 0-based pixels, X0 <= x < X1")
     return table
 
 
