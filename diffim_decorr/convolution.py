@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from diffim_decorr.spatial import Box, Coefficients, SpatialKernel
 from diffim_decorr.whitening import forward, good_size, inverse, kernel_transform
 
-__all__ = ("FilterBank", "TileConvolver", "Tiling", "convolve")
+__all__ = ("FilterBank", "TileConvolver", "Tiling", "Workspace", "convolve")
 
 Array = NDArray[Any]
 
@@ -99,6 +100,20 @@ class Tiling:
                 yield Box(x0, y0, x1, y1)
 
 
+class Workspace(threading.local):
+    """Arrays that a thread uses again for each tile: fetching them anew costs more than what is done with them."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[tuple[str, tuple[int, ...], np.dtype[Any]], Array] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """The thread's own array of that name, shape and type, with whatever is in it."""
+        key = (name, shape, np.dtype(dtype))
+        if key not in self._arrays:
+            self._arrays[key] = np.zeros(shape, dtype)
+        return self._arrays[key]
+
+
 class TileConvolver:
     """Convolves tiles with a filter bank.
 
@@ -108,13 +123,16 @@ class TileConvolver:
         The kernels.
     tiling
         The tiles and their halo, which must not be smaller than the kernels' reach.
+    workspace
+        Where intermediate results are kept; it may be shared with others.
     """
 
-    def __init__(self, bank: FilterBank, tiling: Tiling) -> None:
+    def __init__(self, bank: FilterBank, tiling: Tiling, workspace: Workspace | None = None) -> None:
         if bank.reach > tiling.halo:
             raise ValueError(f"a halo of {tiling.halo} pixels is too small for kernels that reach {bank.reach}")
         self.bank = bank
         self._tiling = tiling
+        self._workspace = workspace or Workspace()
         self._spectra: dict[np.dtype[Any], Array] = {}
         constant = bank.coefficients.is_constant
         self._constant = bank.coefficients.at(np.zeros(1), np.zeros(1))[:, 0] if constant else None
@@ -143,26 +161,38 @@ class TileConvolver:
         Returns
         -------
         result
-            Pixels (ny, nx) of the tile.
+            Pixels (ny, nx) of the tile, in the workspace: the next call of the same thread overwrites them.
         """
         dtype = images[0].dtype
         self.prepare(dtype)
         kernels = self._spectra[dtype]
-        spectra = [forward(image) for image in images]
+        shape, half = images[0].shape, kernels.shape[2:]
+        spectra = [
+            forward(image, self._workspace.array(f"spectrum{k}", half, kernels.dtype)) for k, image in enumerate(images)
+        ]
+        product, term = (self._workspace.array(name, half, kernels.dtype) for name in ("product", "term"))
+        convolved = self._workspace.array("convolved", shape, dtype)
         halo, (ny, nx) = self._tiling.halo, tile.shape
-        inner = (slice(halo, halo + ny), slice(halo, halo + nx))
-        modes = range(kernels.shape[1])
-        weights = None
-        if self._constant is None:
-            weights = self.bank.coefficients.grid(np.arange(tile.x0, tile.x1), np.arange(tile.y0, tile.y1))
-            modes = [n for n in modes if weights[n].any()]  # type: ignore[assignment]
-        result: Array = np.zeros(tile.shape, dtype=dtype)
-        for n in modes:
-            product = spectra[0] * kernels[0, n]
+        inner = convolved[halo : halo + ny, halo : halo + nx]
+
+        def convolve_mode(n: int) -> None:
+            np.multiply(spectra[0], kernels[0, n], out=product)
             for spectrum, kernel in zip(spectra[1:], kernels[1:], strict=True):
-                product += spectrum * kernel[n]
-            convolved = inverse(product, images[0].shape[1])[inner]
-            result += convolved if weights is None else np.multiply(convolved, weights[n], dtype=dtype)
+                np.multiply(spectrum, kernel[n], out=term)
+                np.add(product, term, out=product)
+            inverse(product, shape[1], convolved)
+
+        if self._constant is not None:
+            convolve_mode(0)
+            return inner
+        result = self._workspace.array("result", tile.shape, dtype)
+        result[...] = 0
+        columns, rows = np.arange(tile.x0, tile.x1), np.arange(tile.y0, tile.y1)
+        for n, weights in enumerate(self.bank.coefficients.each(columns, rows)):
+            if weights.any():
+                convolve_mode(n)
+                np.multiply(inner, weights, out=inner, casting="same_kind")
+                np.add(result, inner, out=result)
         return result
 
 

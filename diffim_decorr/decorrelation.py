@@ -45,11 +45,11 @@ Array = NDArray[Any]
 _LARGEST_GRID = 1024
 # Shares of the tolerance. What is cut off ψ is the same everywhere and shows next to bright pixels: it gets little.
 _TAIL, _MODES = 0.01, 0.6
-_VARIANCE_TOLERANCE = 5e-4
-_SUM_WEIGHT = 10.0
+_VARIANCE_TOLERANCE = 1e-3
+_SUM_WEIGHT = 20.0
 # Degree of the interpolation between nodes, and how many of them are enough to begin with or to find the modes.
 _DEGREE = 7
-_MOST_NODES = 17
+_MOST_NODES = 9
 _MOST_SAMPLES = 600
 _MOST_RATIOS = 24
 _SMALLEST_SPACING = 16.0
@@ -191,7 +191,7 @@ def build_decorrelation(
     tolerance
         Bound of the rms error in units of the noise.
     node_spacing
-        Distance of nodes in pixels to begin with, or a sixteenth of the field where that is more; it is halved until
+        Distance of nodes in pixels to begin with, or an eighth of the field where that is more; it is halved until
         the tolerance is met.
     max_gain
         Limit of ψ̂(k) relative to ψ̂(0).

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from diffim_decorr.convolution import FilterBank, TileConvolver, Tiling, convolve
+from diffim_decorr.convolution import FilterBank, TileConvolver, Tiling, Workspace, convolve
 from diffim_decorr.decorrelation import Decorrelation, build_decorrelation, variation
 from diffim_decorr.errors import InputError
 from diffim_decorr.exposure import Exposure
@@ -280,29 +280,24 @@ def apply(plan: Plan, sink: Sink, progress: Progress | None = None) -> None:
     with _timed(plan.timings, "filter"):
         work = _TileWork(plan)
         tiles = list(work.tiling)
-        columns = len(work.tiling.columns)
-        rows = {y0: _RowBuffer(y1 - y0, plan.shape[1], columns) for y0, y1 in work.tiling.rows}
+        rows = _Rows(work.tiling)
         lock = threading.Lock()
         done = 0
 
         def process(tile: Box) -> None:
             nonlocal done
-            image, mask, variance = work(tile)
             with lock:
-                row = rows[tile.y0]
-                arrays = row.arrays()
-            for target, source in zip(arrays, (image, mask, variance), strict=True):
-                target[:, tile.x0 : tile.x1] = source
+                arrays = rows.arrays(tile)
+            work(tile, *(array[:, tile.x0 : tile.x1] for array in arrays))
             with lock:
-                row.left -= 1
-                complete = row.left == 0
-                if complete:
-                    del rows[tile.y0]
+                complete = rows.complete(tile)
                 done += 1
                 if progress is not None:
                     progress(done, len(tiles))
             if complete:
                 sink.write(tile.y0, *arrays)
+                with lock:
+                    rows.release(tile)
 
         with ThreadPoolExecutor(plan.options.threads) as pool:
             futures = [pool.submit(process, tile) for tile in tiles]
@@ -326,6 +321,7 @@ def measure(plan: Plan, sink: Sink) -> QualityFigures:
             plan.difference.image_plane,
             sink.read,
             plan.masks.bits(planes),
+            plan.options.threads,
         )
     if not np.isfinite(qa.max_abs_rho_after):
         plan.warnings.append(f"only {qa.pixels_used} source-free pixels: the quality figures could not be measured")
@@ -353,19 +349,35 @@ def _nearest(rho: Array) -> float:
     return float(max(rho[centre, centre + 1], rho[centre + 1, centre]))
 
 
-class _RowBuffer:
-    """Pixels of one row of tiles, until all its tiles are done."""
+class _Rows:
+    """Pixels of rows of tiles, kept until all tiles of a row are done; not safe without a lock."""
 
-    def __init__(self, height: int, width: int, tiles: int) -> None:
-        self.left = tiles
-        self._shape = (height, width)
-        self._arrays: tuple[Array, Array, Array] | None = None
+    def __init__(self, tiling: Tiling) -> None:
+        self._width = tiling.shape[1]
+        self._left = {y0: len(tiling.columns) for y0, _ in tiling.rows}
+        self._arrays: dict[int, tuple[Array, Array, Array]] = {}
+        self._free: list[tuple[Array, Array, Array]] = []
 
-    def arrays(self) -> tuple[Array, Array, Array]:
-        if self._arrays is None:
-            image, variance = (np.empty(self._shape, dtype=np.float32) for _ in range(2))
-            self._arrays = (image, np.empty(self._shape, dtype=np.int32), variance)
-        return self._arrays
+    def arrays(self, tile: Box) -> tuple[Array, Array, Array]:
+        """Image, mask and variance of a tile's row."""
+        if tile.y0 not in self._arrays:
+            shape = (tile.shape[0], self._width)
+            fitting = next((k for k, free in enumerate(self._free) if free[0].shape == shape), None)
+            if fitting is not None:
+                self._arrays[tile.y0] = self._free.pop(fitting)
+            else:
+                image, variance = (np.empty(shape, dtype=np.float32) for _ in range(2))
+                self._arrays[tile.y0] = (image, np.empty(shape, dtype=np.int32), variance)
+        return self._arrays[tile.y0]
+
+    def complete(self, tile: Box) -> bool:
+        """Note that a tile is done; whether its row is."""
+        self._left[tile.y0] -= 1
+        return self._left[tile.y0] == 0
+
+    def release(self, tile: Box) -> None:
+        """Let a row's arrays be used again."""
+        self._free.append(self._arrays.pop(tile.y0))
 
 
 class _TileWork:
@@ -379,9 +391,10 @@ class _TileWork:
         )
         self._plan = plan
         self.tiling = Tiling(plan.shape, max(max(psi.shape) // 2, variance.reach))
-        self._filter = TileConvolver(FilterBank.of(psi), self.tiling)
-        self._propagate = TileConvolver(variance, self.tiling)
-        self._spread = TileConvolver(FilterBank.of(footprint), self.tiling)
+        self._workspace = Workspace()
+        self._filter = TileConvolver(FilterBank.of(psi), self.tiling, self._workspace)
+        self._propagate = TileConvolver(variance, self.tiling, self._workspace)
+        self._spread = TileConvolver(FilterBank.of(footprint), self.tiling, self._workspace)
         self._edge_loss = EdgeLoss(footprint, plan.shape)
         self._gains = variance.bases.sum(axis=(2, 3))
         self._levels = (plan.noise.science, plan.noise.template)
@@ -391,80 +404,110 @@ class _TileWork:
         for convolver in (self._filter, self._propagate, self._spread):
             convolver.prepare()
 
-    def __call__(self, tile: Box) -> tuple[Array, Array, Array]:
+    def __call__(self, tile: Box, image: Array, mask: Array, variance: Array) -> None:
+        """Put the result's pixels into arrays of the tile's shape."""
         plan = self._plan
         window = tile.grown(self.tiling.halo)
         inside = window.clipped(plan.shape)
         own = tile.shifted(-inside.x0, -inside.y0).slices
-        pixels = plan.difference.image_plane.read(inside)
-        mask = plan.masks.read(inside)
+        padded, pixels = self._buffer("image", window, inside)
+        plan.difference.image_plane.read_into(inside, pixels)
         missing = ~np.isfinite(pixels)
         if plan.difference.missing_value is not None:
-            missing |= pixels == pixels.dtype.type(np.float32(plan.difference.missing_value))
-        replaced = missing | ((mask & self._replace_bits) != 0)
-        lost = pixels[own][missing[own]]
-
-        image = self._filter(tile, [self._padded(np.where(replaced, 0, pixels), window, inside, self._noise * _BRIGHT)])
-        variance = self._variance(tile, window, inside, replaced)
-        result = mask[own]
-        self._flag(tile, window, inside, result, replaced)
-        if lost.size:
-            hole = missing[own]
+            missing |= pixels == np.float32(plan.difference.missing_value)
+        bits = plan.masks.read(inside)
+        replaced = missing | ((bits & self._replace_bits) != 0)
+        hole = missing[own]
+        holes = bool(hole.any())
+        lost = pixels[own][hole] if holes else None
+        spoiled = bool(replaced.any())
+        if spoiled:
+            pixels[replaced] = 0
+        image[...] = self._filter(tile, self._precise([padded], self._noise * _BRIGHT))
+        variance[...] = self._variance(tile, window, inside, replaced if spoiled else None)
+        mask[...] = bits[own]
+        self._flag(tile, window, inside, mask, replaced if spoiled else None)
+        if lost is not None:
             image[hole] = np.where(np.isfinite(lost), np.nan, lost)
             variance[hole] = np.nan
-            result[hole] |= self._bits["NO_DATA"]
-        return image, result, variance
+            mask[hole] |= self._bits["NO_DATA"]
 
-    def _padded(self, pixels: Array, window: Box, inside: Box, bright: float) -> Array:
-        """Pixels in an array of the transforms' shape, in the precision that they need."""
-        brightest = max(float(pixels.max()), -float(pixels.min()))
-        padded = np.zeros(self.tiling.fft_shape, dtype=np.float64 if brightest > bright else np.float32)
-        padded[inside.shifted(-window.x0, -window.y0).slices] = pixels
-        return padded
-
-    def _variance(self, tile: Box, window: Box, inside: Box, replaced: Array) -> Array:
-        estimate = self._plan.options.variance == "estimate"
-        box = tile if estimate else inside
-        planes, holes = [], []
-        for plane, level in zip(self._plan.variances, self._levels, strict=True):
-            variance = plane.read(box)
-            holes.append(~np.isfinite(variance))
-            # An unknown variance is most likely that of the background.
-            planes.append(np.where(holes[-1] | (variance <= 0), level, variance))
-        if estimate:
-            x, y = np.arange(tile.x0, tile.x1), np.arange(tile.y0, tile.y1)
-            weights = self._propagate.bank.coefficients.grid(x, y)
-            gains = np.tensordot(self._gains, weights, axes=1)
-            result: Array = sum(gain * plane for gain, plane in zip(gains, planes, strict=True))
-            hole = holes[0] | holes[1]
+    def _buffer(self, name: str, window: Box, inside: Box) -> tuple[Array, Array]:
+        """An array of the transforms' shape for a tile's window, zero outside the image, and the part inside."""
+        padded = self._workspace.array(name, self.tiling.fft_shape, np.float32)
+        ny, nx = window.shape
+        if inside == window:
+            padded[ny:] = 0
+            padded[:, nx:] = 0
         else:
-            own = tile.shifted(-inside.x0, -inside.y0).slices
-            hole = (holes[0] | holes[1])[own]
-            padded = []
-            for known in planes:
-                known[replaced] = 0
-                padded.append(self._padded(known, window, inside, _BRIGHT_VARIANCE * max(self._levels)))
-            if padded[0].dtype != padded[1].dtype:
-                padded = [array.astype(np.float64) for array in padded]
-            # Rounding may leave tiny negative values where all pixels around are replaced.
-            result = np.maximum(self._propagate(tile, padded), 0)
-        result[hole] = np.nan
+            padded[...] = 0
+        return padded, padded[inside.shifted(-window.x0, -window.y0).slices]
+
+    def _precise(self, images: list[Array], bright: float) -> list[Array]:
+        """The images, in double precision where one of them has pixels that single precision is not enough for."""
+        if all(-bright <= float(image.min()) and float(image.max()) <= bright for image in images):
+            return images
+        return [image.astype(np.float64) for image in images]
+
+    def _variance(self, tile: Box, window: Box, inside: Box, replaced: Array | None) -> Array:
+        if self._plan.options.variance == "estimate":
+            return self._estimated_variance(tile)
+        padded, holes = [], []
+        own = tile.shifted(-inside.x0, -inside.y0).slices
+        for k, (plane, level) in enumerate(zip(self._plan.variances, self._levels, strict=True)):
+            array, pixels = self._buffer(f"variance{k}", window, inside)
+            plane.read_into(inside, pixels)
+            hole = _fill_unknown(pixels, level)
+            if hole is not None:
+                holes.append(hole[own])
+            if replaced is not None:
+                pixels[replaced] = 0
+            padded.append(array)
+        result = self._propagate(tile, self._precise(padded, _BRIGHT_VARIANCE * max(self._levels)))
+        # Rounding may leave tiny negative values where all pixels around are replaced.
+        np.maximum(result, 0, out=result)
+        for hole in holes:
+            result[hole] = np.nan
         return result
 
-    def _flag(self, tile: Box, window: Box, inside: Box, mask: Array, replaced: Array) -> None:
+    def _estimated_variance(self, tile: Box) -> Array:
+        x, y = np.arange(tile.x0, tile.x1), np.arange(tile.y0, tile.y1)
+        gains = np.tensordot(self._gains, self._propagate.bank.coefficients.grid(x, y), axes=1)
+        result: Array = np.zeros(tile.shape)
+        for plane, level, gain in zip(self._plan.variances, self._levels, gains, strict=True):
+            variance = plane.read(tile).astype(np.float64)
+            hole = _fill_unknown(variance, level)
+            if hole is not None:
+                variance[hole] = np.nan
+            result += gain * variance
+        return result
+
+    def _flag(self, tile: Box, window: Box, inside: Box, mask: Array, replaced: Array | None) -> None:
         limit = self._plan.options.bad_fraction
         outside = self._edge_loss(tile)
-        spoiled: Array | None = None
-        if replaced.any():
-            spoiled = self._spread(tile, [self._padded(replaced.astype(np.float32), window, inside, np.inf)])
         edge = None if outside is None else outside > limit
         if edge is not None:
             mask[edge] |= self._bits["EDGE"]
-        if spoiled is not None:
-            bad = spoiled > limit
+        if replaced is not None:
+            padded, pixels = self._buffer("replaced", window, inside)
+            pixels[...] = replaced
+            fraction = self._spread(tile, [padded])
+            bad = fraction > limit
             if outside is not None and edge is not None:
-                bad |= (spoiled + outside > limit) & ~edge
+                bad |= (fraction + outside > limit) & ~edge
             mask[bad] |= self._bits["DECORR_BAD"]
+
+
+def _fill_unknown(variance: Array, level: float) -> Array | None:
+    """Put the background's variance where there is none; tell where it is not finite, if anywhere."""
+    # Comparisons with NaN are false, so that one pass finds all that is usual.
+    known = (variance > 0) & (variance < np.inf)
+    if known.all():
+        return None
+    hole = ~np.isfinite(variance)
+    # An unknown variance is most likely that of the background.
+    variance[~known] = level
+    return hole if hole.any() else None
 
 
 def _placed(kernel: MatchingKernel | SpatialKernel | ArrayLike, difference: Exposure) -> MatchingKernel:

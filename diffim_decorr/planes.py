@@ -30,6 +30,10 @@ class Plane(ABC):
     def read(self, box: Box) -> Array:
         """A copy of the pixels in a box, which must lie inside, in native byte order."""
 
+    def read_into(self, box: Box, out: Array) -> None:
+        """Put the pixels in a box into an array of its shape, converted to the array's type."""
+        out[...] = self.read(box)
+
     def read_all(self) -> Array:
         return self.read(Box(0, 0, self.shape[1], self.shape[0]))
 
@@ -114,24 +118,32 @@ class FilePlane(Plane):
         return self.extent
 
     def read(self, box: Box) -> Array:
+        return self._scaled(self._window(box).astype(self.dtype.newbyteorder("=")))
+
+    def read_into(self, box: Box, out: Array) -> None:
+        out[...] = self._window(box) if self._is_plain else self.read(box)
+
+    def _window(self, box: Box) -> Array:
+        """The pixels in a box as stored, mapped into memory for as long as the array lives."""
         nx = self.extent[1]
         begin = self.offset + box.y0 * nx * self.dtype.itemsize
         length = box.shape[0] * nx * self.dtype.itemsize
         aligned = begin - begin % mmap.ALLOCATIONGRANULARITY
-        with (
-            open(self.path, "rb") as file,
-            mmap.mmap(file.fileno(), begin - aligned + length, offset=aligned, access=mmap.ACCESS_READ) as pages,
-        ):
-            stored: Array = np.frombuffer(pages, self.dtype, box.shape[0] * nx, begin - aligned)
-            raw = stored.reshape(-1, nx)[:, box.x0 : box.x1]
-            pixels = raw.astype(self.dtype.newbyteorder("="))
-            del stored, raw  # or the mapping could not be closed
-        return self._scaled(pixels)
+        with open(self.path, "rb") as file:
+            pages = mmap.mmap(file.fileno(), begin - aligned + length, offset=aligned, access=mmap.ACCESS_READ)
+        stored: Array = np.frombuffer(pages, self.dtype, box.shape[0] * nx, begin - aligned)
+        return stored.reshape(-1, nx)[:, box.x0 : box.x1]
+
+    @property
+    def _is_plain(self) -> bool:
+        return self.scale == 1.0 and self.zero == 0.0 and self.blank is None
 
     def _scaled(self, pixels: Array) -> Array:
-        if self.scale == 1.0 and self.zero == 0.0 and self.blank is None:
+        if self._is_plain:
             return pixels
         if self.blank is None and self.scale == 1.0 and self.zero == int(self.zero) and pixels.dtype.kind in "iu":
+            if self.zero == 2.0**63:  # unsigned, in the convention of the FITS standard 4.4.2.5
+                return pixels.view(np.uint64) + np.uint64(1 << 63)
             return pixels.astype(np.int64) + int(self.zero)
         scaled: Array = pixels * np.float64(self.scale) + self.zero
         if self.blank is not None:

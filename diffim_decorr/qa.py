@@ -7,6 +7,7 @@ images they are measured on a sample of windows, spread evenly over the field, w
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +25,8 @@ Array = NDArray[Any]
 MAX_LAG = 5
 _WINDOW = 256
 _ENOUGH = 1_000_000
-_WINDOWS_AT_ONCE = 22
-_MOST_WINDOWS = 88
+_WINDOWS_AT_ONCE = 18
+_MOST_WINDOWS = 90
 _FEWEST = 1000
 # Sources are found in images smoothed with about the PSF. The brighter they are, the farther their wings reach:
 # thresholds in units of the smoothed noise, and how far around the mask is grown. The first threshold is high enough
@@ -68,7 +69,7 @@ def autocorrelation(images: Array, use: Array, max_lag: int = MAX_LAG) -> Array:
     Parameters
     ----------
     images
-        Windows (n, h, w); pixels that are not used must still be finite.
+        Windows (n, h, w), or one image (h, w); pixels that are not used must still be finite.
     use
         Which pixels to use, of the same shape.
     max_lag
@@ -79,17 +80,28 @@ def autocorrelation(images: Array, use: Array, max_lag: int = MAX_LAG) -> Array:
     rho
         Of shape (2 max_lag + 1, 2 max_lag + 1), zero lag in the middle.
     """
-    data = np.where(use, images - np.median(images[use]), 0.0)
-    shape = tuple(good_size(n + max_lag) for n in images.shape[-2:])
+    level = np.median(images[use])
+    products = _lagged_products(np.where(use, images - level, 0.0), max_lag)
+    return _normalised(products, _lagged_products(use, max_lag))
+
+
+def _lagged_products(images: Array, max_lag: int) -> Array:
+    """Sums of products of pixels (..., h, w) at each lag, over all windows."""
+    height, width = images.shape[-2:]
+    shape = (good_size(height + max_lag), good_size(width + max_lag))
+    padded = np.zeros((*images.shape[:-2], *shape), dtype=np.float32)
+    padded[..., :height, :width] = images
+    spectrum = forward(padded)
+    power = spectrum.real.astype(np.float64) ** 2 + spectrum.imag.astype(np.float64) ** 2
+    power = power.reshape(-1, *power.shape[-2:]).sum(axis=0)
     lags = np.arange(-max_lag, max_lag + 1)
-    sums = []
-    for array in (data, use.astype(np.float64)):
-        padded = np.zeros((len(images), *shape))
-        padded[:, : images.shape[1], : images.shape[2]] = array
-        spectrum = (np.abs(forward(padded)) ** 2).sum(axis=0)
-        sums.append(inverse(spectrum.astype(complex), shape[1])[lags[:, None], lags[None, :]])
-    rho: Array = sums[0] / np.maximum(sums[1], 1.0)
-    centre = rho[max_lag, max_lag]
+    result: Array = inverse(power.astype(complex), shape[1])[lags[:, None], lags[None, :]]
+    return result
+
+
+def _normalised(products: Array, counts: Array) -> Array:
+    rho: Array = products / np.maximum(counts, 1.0)
+    centre = rho[rho.shape[0] // 2, rho.shape[1] // 2]
     return rho / centre if centre > 0 else np.full_like(rho, np.nan)
 
 
@@ -100,6 +112,19 @@ def max_abs_rho(rho: Array) -> float:
     return float(np.abs(others).max())
 
 
+@dataclass
+class _Window:
+    """Pixels of one window, and what is derived from them."""
+
+    before: Array
+    after: Array
+    variance: Array
+    inputs: tuple[Array, Array]
+    use: Array
+    smooth: tuple[Array, Array]
+    scatter: tuple[float, float]
+
+
 def measure_quality(
     shape: tuple[int, int],
     science: Plane,
@@ -107,6 +132,7 @@ def measure_quality(
     before: Plane,
     after: Callable[[Box], tuple[Array, Array, Array]],
     bad_bits: np.int32,
+    threads: int = 1,
 ) -> QualityFigures:
     """Measure the figures on a sample of windows.
 
@@ -122,91 +148,125 @@ def measure_quality(
         Reads image, mask and variance of the decorrelated difference within a box.
     bad_bits
         Mask bits of pixels that are not used.
+    threads
+        Number of threads.
     """
-    height, width = min(_WINDOW, shape[0]), min(_WINDOW, shape[1])
-    rows, columns = shape[0] // height, shape[1] // width
-    # Windows in an order in which any number of them from the first on is spread over the field.
-    order = np.argsort((np.arange(rows * columns) * 0.6180339887498949) % 1.0, kind="stable")
-    parts: list[tuple[Array, ...]] = []
-    used = 0
-    for start in range(0, min(len(order), _MOST_WINDOWS), _WINDOWS_AT_ONCE):
-        boxes = []
-        for index in order[start : start + _WINDOWS_AT_ONCE]:
-            row, column = divmod(int(index), columns)
-            y, x = row * shape[0] // rows, column * shape[1] // columns
-            boxes.append(Box(x, y, x + width, y + height))
-        images, masks, variances = (np.array(p) for p in zip(*map(after, boxes), strict=True))
-        differences, sciences, templates = (
-            np.array([plane.read(box) for box in boxes], dtype=np.float32) for plane in (before, science, template)
-        )
-        use = (masks & bad_bits) == 0
-        for plane in (images, variances, differences, sciences, templates):
-            use &= np.isfinite(plane)
-        use &= variances > 0
-        use &= ~(_sources(sciences, use) | _sources(templates, use))
-        parts.append((use, differences, images, variances, sciences, templates))
-        used += int(use.sum())
-        if used >= _ENOUGH:
-            break
-    use, differences, images, variances, sciences, templates = (np.concatenate(p) for p in zip(*parts, strict=True))
-    if used < _FEWEST:
-        nothing = np.full((2 * MAX_LAG + 1, 2 * MAX_LAG + 1), np.nan)
-        return QualityFigures(np.nan, np.nan, np.nan, used, nothing, nothing, nothing, nothing)
-    rhos = [autocorrelation(_clean(plane, use), use) for plane in (differences, images)]
-    # The level of an input is its background, which need not be flat: it is taken off window by window.
-    rhos += [autocorrelation(_levelled(plane, use), use) for plane in (sciences, templates)]
-    snr = images[use] / np.sqrt(variances[use])
+    windows: list[_Window] = []
+    boxes = _sample(shape)
+    with ThreadPoolExecutor(threads) as pool:
+
+        def load(box: Box) -> _Window:
+            return _load(box, science, template, before, after, bad_bits)
+
+        for start in range(0, min(len(boxes), _MOST_WINDOWS), _WINDOWS_AT_ONCE):
+            windows += pool.map(load, boxes[start : start + _WINDOWS_AT_ONCE])
+            # What stands out is judged by the scatter of the whole sample: a window may be full of sources.
+            sigmas = [_typical([window.scatter[k] for window in windows]) for k in range(2)]
+            list(pool.map(_mask_sources, windows, [sigmas] * len(windows)))
+            used = sum(int(window.use.sum()) for window in windows)
+            if used >= _ENOUGH:
+                break
+        if used < _FEWEST:
+            nothing = np.full((2 * MAX_LAG + 1, 2 * MAX_LAG + 1), np.nan)
+            return QualityFigures(np.nan, np.nan, np.nan, used, nothing, nothing, nothing, nothing)
+        levels = [
+            float(np.median(np.concatenate([getattr(window, name)[window.use] for window in windows])))
+            for name in ("before", "after")
+        ]
+        products = list(pool.map(lambda window: _products(window, levels), windows))
+    counts, *sums = (sum(parts) for parts in zip(*products, strict=True))
+    rhos = [_normalised(total, counts) for total in sums]
+    snr = np.concatenate([window.after[window.use] / np.sqrt(window.variance[window.use]) for window in windows])
     std = float(1.4826 * np.median(np.abs(snr - np.median(snr))))
     return QualityFigures(max_abs_rho(rhos[0]), max_abs_rho(rhos[1]), std, used, *rhos)
 
 
-def _clean(images: Array, use: Array) -> Array:
-    return np.where(use, images, 0.0)
+def _sample(shape: tuple[int, int]) -> list[Box]:
+    """Windows in an order in which any number of them, from the first on, is spread over the field."""
+    height, width = min(_WINDOW, shape[0]), min(_WINDOW, shape[1])
+    rows, columns = shape[0] // height, shape[1] // width
+    order = np.argsort((np.arange(rows * columns) * 0.6180339887498949) % 1.0, kind="stable")
+    boxes = []
+    for index in order:
+        row, column = divmod(int(index), columns)
+        y, x = row * shape[0] // rows, column * shape[1] // columns
+        boxes.append(Box(x, y, x + width, y + height))
+    return boxes
 
 
-def _levelled(images: Array, use: Array) -> Array:
-    levels = np.array([np.median(image[u]) if u.any() else 0.0 for image, u in zip(images, use, strict=True)])
-    return _clean(images - levels[:, None, None], use)
+def _load(
+    box: Box,
+    science: Plane,
+    template: Plane,
+    before: Plane,
+    after: Callable[[Box], tuple[Array, Array, Array]],
+    bad_bits: np.int32,
+) -> _Window:
+    image, mask, variance = after(box)
+    difference, *inputs = (plane.read(box).astype(np.float32) for plane in (before, science, template))
+    use = ((mask & bad_bits) == 0) & (variance > 0)
+    for plane in (image, variance, difference, *inputs):
+        use &= np.isfinite(plane)
+    smooth, scatter = [], []
+    for k, pixels in enumerate(inputs):
+        # The level of an input is its background, which need not be flat: it is taken off window by window.
+        level = np.median(pixels[use]) if use.any() else np.float32(0)
+        inputs[k] = np.where(use, pixels - level, np.float32(0))
+        smooth.append(_smoothed(inputs[k]))
+        scatter.append(float(1.4826 * np.median(np.abs(smooth[k][use]))) if use.any() else np.nan)
+    return _Window(difference, image, variance, tuple(inputs), use, tuple(smooth), tuple(scatter))  # type: ignore[arg-type]
 
 
-def _sources(images: Array, valid: Array) -> Array:
-    """Pixels (n, h, w) near something that stands out of the background."""
-    level = np.array([np.median(i[v]) if v.any() else 0.0 for i, v in zip(images, valid, strict=True)], dtype="f4")
-    smooth = _smoothed(np.where(valid, images - level[:, None, None], 0.0).astype(np.float32))
-    sigmas = [np.median(np.abs(s[v])) for s, v in zip(smooth, valid, strict=True) if v.any()]
-    if not sigmas:
-        return np.zeros(images.shape, dtype=bool)
-    significance = np.abs(smooth) / max(1.4826 * float(np.median(sigmas)), np.finfo(np.float32).tiny)
-    found = np.zeros(images.shape, dtype=bool)
-    for threshold, radius in _TIERS:
-        above = significance > threshold
-        if above.any():
-            found |= _grown(above, radius)
-    return found
+def _typical(scatters: list[float]) -> float:
+    finite = [scatter for scatter in scatters if np.isfinite(scatter)]
+    return float(np.median(finite)) if finite else np.nan
 
 
-def _smoothed(images: Array) -> Array:
-    """Images (n, h, w) convolved with a Gaussian, their edges held."""
+def _mask_sources(window: _Window, sigmas: list[float]) -> None:
+    """Leave out pixels near anything that stands out of the background of either input."""
+    for smooth, sigma in zip(window.smooth, sigmas, strict=True):
+        for threshold, radius in _TIERS:
+            above = np.abs(smooth) > threshold * sigma
+            if not above.any():
+                break
+            window.use &= ~_grown(above, radius)
+
+
+def _products(window: _Window, levels: list[float]) -> list[Array]:
+    """Lagged products of the mask, of the difference before and after, and of the inputs."""
+    use = window.use
+    planes = [use, window.before - np.float32(levels[0]), window.after - np.float32(levels[1])]
+    for pixels in window.inputs:
+        planes.append(pixels - (np.median(pixels[use]) if use.any() else np.float32(0)))
+    return [_lagged_products(np.where(use, plane, 0), MAX_LAG) for plane in planes]
+
+
+def _smoothed(image: Array) -> Array:
+    """An image (h, w) convolved with a Gaussian, its edges held."""
     radius = int(3 * _SMOOTHING) + 1
-    offsets = np.arange(-radius, radius + 1)
-    weights = np.exp(-0.5 * (offsets / _SMOOTHING) ** 2)
-    weights = (weights / weights.sum()).astype(np.float32)
-    for axis in (1, 2):
-        size = images.shape[axis]
-        padding = [(0, 0)] * 3
-        padding[axis] = (radius, radius)
-        padded = np.pad(images, padding, mode="edge")
-        images = sum(w * padded[(slice(None),) * axis + (slice(k, k + size),)] for k, w in enumerate(weights))
-    return images
+    weights = np.exp(-0.5 * (np.arange(radius + 1) / _SMOOTHING) ** 2)
+    weights = (weights / (2 * weights.sum() - weights[0])).astype(np.float32)
+    for axis in (0, 1):
+        padded = np.pad(image, [(radius, radius) if k == axis else (0, 0) for k in (0, 1)], mode="edge")
+
+        def shifted(by: int, padded: Array = padded, axis: int = axis, size: int = image.shape[axis]) -> Array:
+            part = slice(radius + by, radius + by + size)
+            return padded[part] if axis == 0 else padded[:, part]
+
+        image = weights[0] * shifted(0)
+        for by in range(1, radius + 1):
+            image += weights[by] * (shifted(by) + shifted(-by))
+    return image
 
 
 def _grown(mask: Array, radius: int) -> Array:
-    """A mask (n, h, w) grown by a square."""
-    for axis in (1, 2):
+    """A mask (h, w) grown by a square."""
+    for axis in (0, 1):
         size = mask.shape[axis]
-        padding = [(0, 0)] * 3
-        padding[axis] = (radius + 1, radius)
-        counts = np.pad(mask, padding).cumsum(axis=axis, dtype=np.int32)
-        ahead = counts[(slice(None),) * axis + (slice(2 * radius + 1, 2 * radius + 1 + size),)]
-        mask = ahead > counts[(slice(None),) * axis + (slice(0, size),)]
+        counts = np.pad(mask, [(radius + 1, radius) if k == axis else (0, 0) for k in (0, 1)])
+        counts = counts.cumsum(axis=axis, dtype=np.int32)
+        if axis == 0:
+            mask = counts[2 * radius + 1 : 2 * radius + 1 + size] > counts[:size]
+        else:
+            mask = counts[:, 2 * radius + 1 : 2 * radius + 1 + size] > counts[:, :size]
     return mask

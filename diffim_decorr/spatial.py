@@ -10,7 +10,8 @@ convolution, and their centre is at index (h // 2, w // 2).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
@@ -68,6 +69,10 @@ class Coefficients(ABC):
     @abstractmethod
     def grid(self, x: Array, y: Array) -> Array:
         """Values (n, len(y), len(x)) on the grid that the positions x and y span."""
+
+    def each(self, x: Array, y: Array) -> Iterator[Array]:
+        """The functions' values (len(y), len(x)) one after the other; each may be overwritten by the next."""
+        yield from self.grid(x, y)
 
     @abstractmethod
     def at(self, x: Array, y: Array) -> Array:
@@ -161,6 +166,7 @@ class GridCoefficients(Coefficients):
     x: Array
     y: Array
     order: int = 1
+    _matrices: dict[tuple[bool, bytes], tuple[slice, Array]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def count(self) -> int:
@@ -171,10 +177,22 @@ class GridCoefficients(Coefficients):
         return bool(np.ptp(self.values.reshape(self.count, -1), axis=1).max(initial=0.0) == 0.0)
 
     def grid(self, x: Array, y: Array) -> Array:
-        rows, along_y = _interpolation_matrix(self.y, y, self.order, self.values.dtype)
-        columns, along_x = _interpolation_matrix(self.x, x, self.order, self.values.dtype)
-        result: Array = along_y @ self.values[:, rows, columns] @ along_x.T
+        result: Array = np.array([values.copy() for values in self.each(x, y)])
         return result
+
+    def each(self, x: Array, y: Array) -> Iterator[Array]:
+        rows, along_y = self._matrix(self.y, y)
+        columns, along_x = self._matrix(self.x, x)
+        result = np.empty((len(along_y), len(along_x)), dtype=self.values.dtype)
+        for values in self.values:
+            yield np.matmul(along_y @ values[rows, columns], along_x.T, out=result)
+
+    def _matrix(self, knots: Array, positions: Array) -> tuple[slice, Array]:
+        # The same rows and columns of tiles come again and again.
+        key = (knots is self.x, positions.tobytes())
+        if key not in self._matrices:
+            self._matrices[key] = _interpolation_matrix(knots, positions, self.order, self.values.dtype)
+        return self._matrices[key]
 
     def at(self, x: Array, y: Array) -> Array:
         first_x, weights_x = lagrange_weights(self.x, np.atleast_1d(x), self.order)
@@ -186,7 +204,7 @@ class GridCoefficients(Coefficients):
         return result
 
     def shifted(self, dx: int, dy: int) -> GridCoefficients:
-        return replace(self, x=self.x + dx, y=self.y + dy)
+        return GridCoefficients(self.values, self.x + dx, self.y + dy, self.order)
 
 
 @final

@@ -33,18 +33,18 @@ def good_size(size: int) -> int:
     return size
 
 
-def forward(images: Array, threads: int = 1) -> Array:
+def forward(images: Array, out: Array | None = None) -> Array:
     """Real transform of images (..., h, w) over their last two axes."""
     axes = (images.ndim - 2, images.ndim - 1)
-    result: Array = ducc0.fft.r2c(images, axes=axes, nthreads=threads)
+    result: Array = ducc0.fft.r2c(images, axes=axes, out=out)
     return result
 
 
-def inverse(spectra: Array, width: int, threads: int = 1) -> Array:
+def inverse(spectra: Array, width: int, out: Array | None = None) -> Array:
     """Inverse of `forward` for images of the given width; the spectra may be overwritten."""
     axes = (spectra.ndim - 2, spectra.ndim - 1)
     result: Array = ducc0.fft.c2r(
-        spectra, axes=axes, lastsize=width, forward=False, inorm=2, nthreads=threads, allow_overwriting_input=True
+        spectra, axes=axes, lastsize=width, forward=False, inorm=2, out=out, allow_overwriting_input=True
     )
     return result
 

@@ -134,6 +134,7 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
     with OutputFile.create(path, plan, overwrite=given["overwrite"]) as output:
         with _progress(given["quiet"]) as progress:
             apply(plan, output, progress)
+        output.start_syncing()
         qa = measure(plan, output)
         output.finish(qa, {"SCI": sci, "TMPL": tmpl, "DIFF": diff, "KERNEL": given["kernel"]})
     plan.timings["total"] = perf_counter() - start

@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -98,6 +98,7 @@ class OutputFile:
         self._path = path
         self._plan = plan
         self._lock = threading.Lock()
+        self._syncing: threading.Thread | None = None
         self._sums = {"IMAGE": 0, "MASK": 0, "VARIANCE": 0}
         wcs = _wcs_cards(plan)
         self._headers = {
@@ -168,6 +169,11 @@ class OutputFile:
             rows.byteswap(inplace=True)
             self._put(self._offsets[name][1] + 4 * y0 * self._plan.shape[1], rows.data.cast("B"))
 
+    def start_syncing(self) -> None:
+        """Let the pixels go to the disk while other work is done."""
+        self._syncing = threading.Thread(target=os.fsync, args=(self._file.fileno(),))
+        self._syncing.start()
+
     def read(self, box: Box) -> tuple[Array, Array, Array]:
         """Image, mask and variance within a box that has been written."""
         image, mask, variance = (
@@ -186,12 +192,14 @@ class OutputFile:
         inputs
             Names of the input files by card.
         """
+        if self._syncing is not None:
+            self._syncing.join()
         for name, header in self._headers.items():
             self._put(self._offsets[name][0], set_checksum(header, fold(self._sums[name])))
-        with io.BytesIO() as buffer:
-            primary = fits.PrimaryHDU()
-            fits.HDUList([primary, *_companions(self._plan, qa)]).writeto(buffer, checksum=True)
-            self._put(self._end, buffer.getbuffer()[len(primary.header.tostring()) :])
+        position = self._end
+        for companion in _companions(self._plan, qa):
+            self._put(position, companion)
+            position += len(companion)
         header = _primary(self._plan, qa, inputs)
         blank = (self._room - len(header.tostring(padding=False)) - 2 * 80) // 80
         for _ in range(max(blank, 0)):
@@ -347,20 +355,27 @@ def _sides(plan: Plan) -> str:
     return sides.pop() if len(sides) == 1 else "by region"
 
 
-def _companions(plan: Plan, qa: QualityFigures) -> Iterator[Any]:
+def _companions(plan: Plan, qa: QualityFigures) -> Iterator[bytes]:
     """PSI_BASIS, PSI_COEFFS, PSF and QA."""
     psi = plan.decorrelation.psi
-    yield fits.ImageHDU(psi.basis, name="PSI_BASIS")
+    yield _image("PSI_BASIS", psi.basis)
     yield _coefficient_table(psi.coefficients, plan.shape)
     psf = plan.psf
     if isinstance(psf, SpatialKernel):
         ny, nx = plan.shape
-        yield fits.ImageHDU(psf.at((nx - 1) / 2, (ny - 1) / 2), name="PSF")
-        yield fits.ImageHDU(psf.basis, name="PSF_BASIS")
+        yield _image("PSF", psf.at((nx - 1) / 2, (ny - 1) / 2))
+        yield _image("PSF_BASIS", psf.basis)
     elif psf is not None:
-        yield fits.ImageHDU(psf, name="PSF")
+        yield _image("PSF", psf)
     names = ("before", "after", "science", "template")
-    yield fits.ImageHDU(np.array([getattr(qa, f"rho_{name}") for name in names], dtype=np.float32), _qa_header(), "QA")
+    yield _image("QA", np.array([getattr(qa, f"rho_{name}") for name in names], dtype=np.float32), _qa_header())
+
+
+def _image(name: str, pixels: Array, header: fits.Header | None = None) -> bytes:
+    with io.BytesIO() as buffer:
+        primary = fits.PrimaryHDU()
+        fits.HDUList([primary, fits.ImageHDU(pixels, header, name)]).writeto(buffer, checksum=True)
+        return buffer.getvalue()[len(primary.header.tostring()) :]
 
 
 def _qa_header() -> fits.Header:
@@ -380,32 +395,68 @@ def _qa_header() -> fits.Header:
     return header
 
 
-def _coefficient_table(coefficients: Coefficients, shape: tuple[int, int]) -> fits.BinTableHDU:
-    """One row for each box of the field: knots, and the values of the n coefficient functions at them."""
+def _coefficient_table(coefficients: Coefficients, shape: tuple[int, int]) -> bytes:
+    """PSI_COEFFS: one row for each box of the field, with knots and the values of the n coefficient functions there."""
     whole = Box(0, 0, shape[1], shape[0])
     pieces = coefficients.pieces if isinstance(coefficients, PiecewiseCoefficients) else ((whole, coefficients),)
     grids = [_as_grid(piece) for _, piece in pieces]
-    columns = [
-        fits.Column(name, "J", unit="pixel", array=[getattr(box, name.lower()) for box, _ in pieces])
+    columns: list[tuple[str, str, list[Any]]] = [
+        (name, "pixel", [np.int32(getattr(box, name.lower())) for box, _ in pieces])
         for name in ("X0", "Y0", "X1", "Y1")
     ]
-    columns.append(fits.Column("ORDER", "J", array=[grid.order for grid in grids]))
-    columns.append(fits.Column("NX", "J", array=[len(grid.x) for grid in grids]))
-    columns.append(fits.Column("NY", "J", array=[len(grid.y) for grid in grids]))
-    for name, unit, arrays in (
-        ("KNOTS_X", "pixel", [grid.x for grid in grids]),
-        ("KNOTS_Y", "pixel", [grid.y for grid in grids]),
-        ("VALUES", None, [grid.values.ravel() for grid in grids]),
+    columns += [
+        ("ORDER", "", [np.int32(grid.order) for grid in grids]),
+        ("NX", "", [np.int32(len(grid.x)) for grid in grids]),
+        ("NY", "", [np.int32(len(grid.y)) for grid in grids]),
+        ("KNOTS_X", "pixel", _same_length([grid.x for grid in grids])),
+        ("KNOTS_Y", "pixel", _same_length([grid.y for grid in grids])),
+        ("VALUES", "", _same_length([grid.values.ravel() for grid in grids])),
+    ]
+    comments = (
+        "VALUES: (basis image, knot along y, knot along x), x fastest, NBASIS NY NX of them;",
+        "polynomials of degree ORDER through the nearest knots; 0-based pixels, X0 <= x < X1",
+    )
+    return _table("PSI_COEFFS", columns, {"NBASIS": coefficients.count}, comments)
+
+
+def _same_length(arrays: list[Array]) -> list[Array]:
+    # Rows of one length are read everywhere; shorter ones are filled up with zeros.
+    longest = max(len(array) for array in arrays)
+    return [np.pad(array.astype(np.float64), (0, longest - len(array))) for array in arrays]
+
+
+def _table(
+    name: str, columns: list[tuple[str, str, list[Any]]], cards: dict[str, int], comments: Iterable[str]
+) -> bytes:
+    """A binary table HDU of 32-bit integers and doubles; astropy's would take its time to load the Table machinery."""
+    fields = [(title, values[0].dtype.newbyteorder(">"), values[0].shape) for title, _, values in columns]
+    rows = np.zeros(len(columns[0][2]), dtype=np.dtype(fields))
+    for title, _, values in columns:
+        rows[title] = values
+    header = fits.Header()
+    for card in (
+        ("XTENSION", "BINTABLE", "binary table extension"),
+        ("BITPIX", 8, "array data type"),
+        ("NAXIS", 2, "number of array dimensions"),
+        ("NAXIS1", rows.dtype.itemsize, "bytes in a row"),
+        ("NAXIS2", len(rows), "number of rows"),
+        ("PCOUNT", 0, "number of group parameters"),
+        ("GCOUNT", 1, "number of groups"),
+        ("TFIELDS", len(columns), "number of columns"),
     ):
-        # Rows of one length are read everywhere; shorter ones are filled up with zeros.
-        longest = max(len(array) for array in arrays)
-        rows = np.array([np.pad(array, (0, longest - len(array))) for array in arrays], dtype=np.float64)
-        columns.append(fits.Column(name, f"{longest}D", unit=unit, array=rows))
-    table = fits.BinTableHDU.from_columns(columns, name="PSI_COEFFS")
-    table.header["NBASIS"] = (coefficients.count, "number of coefficient functions")
-    table.header.add_comment("VALUES: (basis image, knot along y, knot along x), x fastest, NBASIS NY NX of them;")
-    table.header.add_comment("polynomials of degree ORDER through the nearest knots; 0-based pixels, X0 <= x < X1")
-    return table
+        header.append(card)
+    for k, (title, unit, values) in enumerate(columns, 1):
+        header[f"TTYPE{k}"] = title
+        header[f"TFORM{k}"] = f"{values[0].size}{'J' if values[0].dtype.kind == 'i' else 'D'}"
+        if unit:
+            header[f"TUNIT{k}"] = unit
+    header["EXTNAME"] = (name, "extension name")
+    header.update(cards)
+    for comment in comments:
+        header.add_comment(comment)
+    data = rows.tobytes()
+    data += bytes(-len(data) % _BLOCK)
+    return set_checksum(header, int(np.frombuffer(data, dtype=">u4").sum(dtype=np.uint64))) + data
 
 
 def _as_grid(coefficients: Coefficients) -> GridCoefficients:
