@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -290,3 +294,17 @@ def brute_force(
 ) -> np.ndarray:
     """The decorrelated image at positions (x, y), each with a kernel of its own."""
     return np.array([filtered_at(image, x, y, psi(x, y)) for x, y in positions])
+
+
+# The command line
+
+
+def run_command(*arguments: object, status: int = 0) -> dict[str, Any]:
+    """Run `decorr` in a process of its own and return what ``--json`` says; its exit status must be as expected."""
+    line = [sys.executable, "-c", "from diffim_decorr.cli import main; main()", *map(str, arguments)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    assert done.returncode == status, done.stderr
+    if status:
+        return {"stderr": done.stderr, "stdout": done.stdout}
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
