@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diffim_decorr.errors import InputError
-from diffim_decorr.planes import ArrayPlane, ConstantPlane, Plane
+from diffim_decorr.planes import ArrayPlane, ConstantPlane, DerivedPlane, Plane
 from diffim_decorr.spatial import SpatialKernel
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Exposure:
     mask
         Bit mask, an integer array or plane of the same shape.
     mask_planes
-        Bit number of each named mask plane.
+        Bit number of each named mask plane. Without it every pixel of the mask but 0 is BAD.
     header
         FITS header of the image.
     psf
@@ -67,8 +67,10 @@ class Exposure:
         self.image_plane = _as_plane(image, None, f"{name}: the image")
         shape = self.image_plane.shape
         self.variance_plane = None if variance is None else _as_plane(variance, shape, f"{name}: the variance plane")
-        self.mask_plane = None if mask is None else _as_plane(mask, shape, f"{name}: the mask plane")
+        self.mask_plane = None if mask is None else _as_plane(mask, shape, f"{name}: the mask plane", kinds="iub")
         self.mask_planes: dict[str, int] = dict(mask_planes or {})
+        if self.mask_plane is not None and not self.mask_planes:
+            self.mask_plane, self.mask_planes = DerivedPlane(self.mask_plane, _nonzero), {"BAD": 0}
         self.header = header
         self.psf = psf if psf is None or isinstance(psf, SpatialKernel) else np.asarray(psf, dtype=float)
         self.xy0 = xy0
@@ -106,17 +108,25 @@ def _materialised(plane: Plane) -> Array:
     return plane.array if isinstance(plane, ArrayPlane) else plane.read_all()
 
 
-def _as_plane(data: ArrayLike | Plane, shape: tuple[int, int] | None, what: str) -> Plane:
+def _nonzero(mask: Array) -> Array:
+    bad: Array = (mask != 0).astype(np.int32)
+    return bad
+
+
+def _as_plane(data: ArrayLike | Plane, shape: tuple[int, int] | None, what: str, kinds: str = "fiub") -> Plane:
     if isinstance(data, Plane):
         plane = data
     else:
+        if isinstance(data, np.ma.MaskedArray):
+            data = np.ma.filled(data.astype(float), np.nan)
         array = np.asarray(data)
         if array.ndim == 0 and shape is not None:
             return ConstantPlane(float(array), shape)
         if array.ndim != 2 or array.size == 0:
             raise InputError(f"{what} must be a 2-D array with pixels, not of shape {array.shape}")
-        if array.dtype.kind not in "fiub":
-            raise InputError(f"{what} has pixels of type {array.dtype}, not real numbers")
+        if array.dtype.kind not in kinds:
+            wanted = "real numbers" if "f" in kinds else "whole numbers"
+            raise InputError(f"{what} has pixels of type {array.dtype}, not {wanted}")
         plane = ArrayPlane(array)
     if shape is not None and plane.shape != shape:
         raise InputError(f"{what} has {_size(plane.shape)} pixels, the image {_size(shape)}")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import io
+import math
 import os
 import re
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO, final
 
 import numpy as np
 from astropy.io import fits
@@ -19,14 +22,32 @@ from numpy.typing import NDArray
 
 from diffim_decorr.errors import InputError
 from diffim_decorr.planes import ArrayPlane, FilePlane, Plane
+from diffim_decorr.spatial import Box
 
-__all__ = ("Extension", "hdu_label", "image_plane", "is_image", "open_fits", "read_array", "select_hdu", "split_spec")
+__all__ = (
+    "Extension",
+    "damaged",
+    "hdu_label",
+    "holds_integers",
+    "image_plane",
+    "is_image",
+    "open_fits",
+    "read_array",
+    "select_hdu",
+    "split_spec",
+)
 
 Extension = str | int | tuple[str, int] | None
 Array = NDArray[Any]
 
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _BROKEN = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, VerifyError, zlib.error)
+_GZIP = b"\x1f\x8b"
+_BLOCK = 2880
+_LONGEST_HEADER = 10_000  # blocks
+_END = b"END" + 77 * b" "
+# The cards that say where an HDU ends.
+_STRUCTURE = re.compile(rb"(BITPIX|NAXIS\d{0,3}|[PG]COUNT|GROUPS) *$")
 
 
 def split_spec(spec: str | os.PathLike[str]) -> tuple[str, Extension]:
@@ -42,6 +63,8 @@ def split_spec(spec: str | os.PathLike[str]) -> tuple[str, Extension]:
     if match is None or os.path.exists(text):
         return text, None
     path, extension = match.group(1), match.group(2).strip()
+    if not extension:
+        raise InputError(f"{text}: the brackets name no HDU")
     if extension.isdigit():
         return path, int(extension)
     name, comma, version = extension.partition(",")
@@ -54,7 +77,7 @@ def split_spec(spec: str | os.PathLike[str]) -> tuple[str, Extension]:
 
 @contextmanager
 def open_fits(path: str | os.PathLike[str]) -> Iterator[fits.HDUList]:
-    """Open a FITS file for reading, all its headers checked against the file's size.
+    """Open a FITS file for reading, the structure of all its HDUs checked against its size.
 
     Raises
     ------
@@ -62,33 +85,17 @@ def open_fits(path: str | os.PathLike[str]) -> Iterator[fits.HDUList]:
         If the file is missing, empty, no FITS file, truncated or damaged.
     """
     path = os.fspath(path)
-    if os.path.isdir(path):
-        raise InputError(f"{path}: is a directory, not a FITS file")
-    if not os.path.exists(path):
-        raise InputError(f"{path}: no such file")
-    try:
-        with open(path, "rb") as file:
-            start = file.read(6)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    if not start:
-        raise InputError(f"{path}: the file is empty")
-    packed = start[:2] == b"\x1f\x8b"
-    if not packed and start != b"SIMPLE":
-        raise InputError(f"{path}: not a FITS file (it does not begin with SIMPLE)")
-    with warnings.catch_warnings():
-        # Whatever matters among astropy's remarks about headers turns up below as an error of our own.
+    with _opened(path) as file, warnings.catch_warnings():
+        # Whatever matters among astropy's remarks about headers turns up as an error of our own.
         warnings.simplefilter("ignore", AstropyWarning)
+        _check_structure(path, file)
+        file.seek(0)
         with damaged(path):
-            hdus = fits.open(
-                path, memmap=None if not packed else False, lazy_load_hdus=not packed, ignore_missing_simple=False
-            )
+            hdus = fits.open(file, lazy_load_hdus=True)
         try:
-            with damaged(path):
-                count = len(hdus)
-            if not packed:
-                _check_extents(path, hdus, count)
             yield hdus
+        except VerifyError as error:
+            raise _damage(path, error) from error
         finally:
             hdus.close()
 
@@ -100,49 +107,130 @@ def damaged(name: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (*_BROKEN, gzip.BadGzipFile) as error:
-        cause = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{name}: damaged FITS file ({cause})") from error
+    except _BROKEN as error:
+        raise _damage(name, error) from error
 
 
-def _is_gzip(path: str) -> bool:
-    with open(path, "rb") as file:
-        return file.read(2) == b"\x1f\x8b"
+def _damage(name: str, error: Exception) -> InputError:
+    cause = " ".join(str(error).split()) or type(error).__name__
+    return InputError(f"{name}: damaged FITS file ({cause})")
 
 
-def _check_extents(path: str, hdus: fits.HDUList, count: int) -> None:
-    size = os.path.getsize(path)
-    for index in range(count):
-        with damaged(f"{path}[{index}]"):
-            info = hdus.fileinfo(index)
-            sizes = [hdus[index].header.get(f"NAXIS{k + 1}", 0) for k in range(hdus[index].header.get("NAXIS", 0))]
-        if info is None:
-            continue
+@contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    """The bytes of a FITS file, unpacked into memory if they are gzipped."""
+    if os.path.isdir(path):
+        raise InputError(f"{path}: is a directory, not a FITS file")
+    if not os.path.exists(path):
+        raise InputError(f"{path}: no such file")
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: is not a regular file")
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    with file:
+        start = file.read(6)
+        file.seek(0)
+        if not start:
+            raise InputError(f"{path}: the file is empty")
+        if start[:2] == _GZIP:
+            with damaged(path), gzip.open(file) as packed:
+                content = packed.read()
+            with io.BytesIO(content) as unpacked:
+                if content[:6] != b"SIMPLE":
+                    raise InputError(f"{path}: what is compressed in it is not a FITS file")
+                yield unpacked
+        elif start != b"SIMPLE":
+            raise InputError(f"{path}: not a FITS file (it does not begin with SIMPLE)")
+        else:
+            yield file
+
+
+def _check_structure(path: str, file: BinaryIO) -> None:
+    """Walk over the HDUs by the cards that say how long they are (FITS standard 4.4.1), reading nothing else."""
+    size = file.seek(0, os.SEEK_END)
+    begin, index = 0, 0
+    while begin < size:
+        file.seek(begin)
+        where = f"{path}[{index}]"
+        header = _read_header(file)
+        if header is None:
+            file.seek(begin)
+            if index and file.read(8) != b"XTENSION":
+                return  # whatever follows the last HDU is of no concern
+            raise InputError(f"{where}: the file is truncated or damaged: the header has no end")
+        data = begin + len(header)
+        shape, length = _extent(header, where)
         # The padding of the last block may be missing without loss.
-        missing = info["datLoc"] + _data_bytes(hdus[index]) - size
+        missing = data + length - size
         if missing > 0:
             raise InputError(
-                f"{path}[{index}]: the file is truncated: the header declares an array of "
-                f"{' x '.join(map(str, sizes))}, and {missing} bytes of it are missing"
+                f"{where}: the file is truncated: the header declares an array of "
+                f"{' x '.join(map(str, shape))}, and {missing} bytes of it are missing"
             )
+        begin = data + length + -length % _BLOCK
+        index += 1
 
 
-def _data_bytes(hdu: Any) -> int:
-    header = hdu.header if not isinstance(hdu, fits.CompImageHDU) else hdu._bintable.header
-    naxis = header.get("NAXIS", 0)
-    if naxis == 0:
-        return 0
-    pixels = 1
-    for k in range(naxis):
-        pixels *= int(header[f"NAXIS{k + 1}"])
-    return abs(int(header["BITPIX"])) // 8 * int(header.get("GCOUNT", 1)) * (int(header.get("PCOUNT", 0)) + pixels)
+def _read_header(file: BinaryIO) -> bytes | None:
+    """The blocks of a header, or None if they have no END."""
+    blocks = []
+    for _ in range(_LONGEST_HEADER):
+        block = file.read(_BLOCK)
+        if len(block) < _BLOCK:
+            return None
+        blocks.append(block)
+        if any(block.startswith(_END, k) for k in range(0, _BLOCK, 80)):
+            return b"".join(blocks)
+    return None
+
+
+def _extent(header: bytes, where: str) -> tuple[list[int], int]:
+    """Shape of the array in an HDU, and the bytes it takes, with the heap of a table."""
+    cards: dict[str, bytes] = {}
+    for k in range(0, len(header), 80):
+        keyword = header[k : k + 8]
+        if keyword == b"END     ":
+            break
+        if _STRUCTURE.match(keyword):
+            cards.setdefault(keyword.decode().strip(), header[k + 8 : k + 80])
+
+    def number(key: str, default: int | None = None) -> int:
+        if key not in cards:
+            if default is None:
+                raise InputError(f"{where}: damaged FITS file (there is no card {key})")
+            return default
+        value = re.fullmatch(rb"= *([+-]?\d+) *(/.*)?", cards[key], re.DOTALL)
+        if value is None:
+            text = cards[key].lstrip(b"=").split(b"/")[0].decode("ascii", "replace").strip()
+            raise InputError(f"{where}: damaged FITS file ({key} = {text} is not a whole number)")
+        return int(value.group(1))
+
+    bitpix, naxis = number("BITPIX"), number("NAXIS")
+    if bitpix not in _DTYPES:
+        raise InputError(f"{where}: damaged FITS file (BITPIX = {bitpix} is none of {', '.join(map(str, _DTYPES))})")
+    if not 0 <= naxis <= 999:
+        raise InputError(f"{where}: damaged FITS file (NAXIS = {naxis} is not from 0 to 999)")
+    shape = [number(f"NAXIS{k + 1}") for k in range(naxis)]
+    heap, groups = number("PCOUNT", 0), number("GCOUNT", 1)
+    for key, value in (*((f"NAXIS{k + 1}", n) for k, n in enumerate(shape)), ("PCOUNT", heap), ("GCOUNT", groups)):
+        if value < 0:
+            raise InputError(f"{where}: damaged FITS file ({key} = {value} is negative)")
+    if not shape:
+        return shape, 0
+    # Random groups have NAXIS1 = 0, which is no axis.
+    pixels = math.prod(shape[1:] if shape[0] == 0 and "GROUPS" in cards else shape)
+    return shape, abs(bitpix) // 8 * groups * (heap + pixels)
 
 
 def hdu_label(path: str, hdus: fits.HDUList, hdu: Any) -> str:
     """``name.fits[EXT]`` for messages."""
-    index = next(k for k, other in enumerate(hdus) if other is hdu)
-    name = hdu.name if hdu.name and hdu.name != "PRIMARY" else index
-    return f"{path}[{name}]" if len(hdus) > 1 else path
+    if len(hdus) == 1:
+        return path
+    if not hdu.name or hdu.name == "PRIMARY":
+        return f"{path}[{next(k for k, other in enumerate(hdus) if other is hdu)}]"
+    return f"{path}[{hdu.name},{hdu.ver}]" if hdu.ver != 1 else f"{path}[{hdu.name}]"
 
 
 def is_image(hdu: Any) -> bool:
@@ -164,9 +252,13 @@ def select_hdu(path: str, hdus: fits.HDUList, extension: Extension) -> Any:
     try:
         return hdus[extension]
     except (KeyError, IndexError):
-        names = ", ".join(f"{k}{f' {h.name}' if h.name else ''}" for k, h in enumerate(hdus))
+        names = ", ".join(f"{k}{f' {_name(h)}' if h.name else ''}" for k, h in enumerate(hdus))
         shown = ",".join(map(str, extension)) if isinstance(extension, tuple) else extension
         raise InputError(f"{path}: there is no HDU [{shown}]; the file has {names}") from None
+
+
+def _name(hdu: Any) -> str:
+    return f"{hdu.name},{hdu.ver}" if hdu.ver != 1 else str(hdu.name)
 
 
 def read_array(hdus: fits.HDUList, hdu: Any, name: str) -> Array:
@@ -186,31 +278,80 @@ def read_array(hdus: fits.HDUList, hdu: Any, name: str) -> Array:
     return array
 
 
-def image_plane(path: str, hdus: fits.HDUList, hdu: Any, name: str) -> Plane:
+def holds_integers(hdu: Any) -> bool:
+    """Whether the pixels of an image HDU are whole numbers, none of them undefined."""
+    header = hdu.header
+    return (
+        header["BITPIX"] > 0
+        and header.get("BSCALE", 1) == 1
+        and header.get("BZERO", 0) == int(header.get("BZERO", 0))
+        and "BLANK" not in header
+    )
+
+
+def image_plane(path: str, hdus: fits.HDUList, hdu: Any) -> Plane:
     """The pixels of a 2-D image HDU as a plane, left in the file where they can be read window by window.
 
-    Compressed images are decompressed into memory.
+    Tile-compressed images are decompressed when they are first read, as a whole.
+
+    Raises
+    ------
+    InputError
+        If the HDU holds no 2-D image, or its cards are damaged.
     """
+    name = hdu_label(path, hdus, hdu)
     if not is_image(hdu):
-        shape = "x".join(str(n) for n in hdu.shape[::-1]) if getattr(hdu, "is_image", False) else ""
+        shape = " x ".join(str(n) for n in hdu.shape[::-1]) if getattr(hdu, "is_image", False) else ""
         raise InputError(f"{name}: holds no 2-D image" + (f" but an array of {shape}" if shape else ""))
+    extent = (int(hdu.shape[-2]), int(hdu.shape[-1]))
     header = hdu.header
-    info = None if isinstance(hdu, fits.CompImageHDU) else hdu.fileinfo()
-    packed = _is_gzip(path)
-    if info is None or packed:
+    scaling = {key: header.get(key, default) for key, default in (("BSCALE", 1.0), ("BZERO", 0.0))}
+    for key, value in scaling.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise InputError(f"{name}: damaged FITS file ({key} = {value!r} is not a number)")
+    if isinstance(hdu, fits.CompImageHDU):
+        index = next(k for k, other in enumerate(hdus) if other is hdu)
+        return _CompressedPlane(os.path.abspath(path), index, extent, name)
+    if hdus.filename() is None:  # unpacked in memory, which is gone when the file is closed
         with damaged(name):
-            data = np.asarray(hdu.data)
-        data = data.reshape(data.shape[-2:])
-        if data.dtype.kind == "u" and data.dtype.itemsize < 8:
-            data = data.astype(np.int64 if data.dtype.itemsize == 4 else np.int32)
-        return ArrayPlane(np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("=")))
-    with damaged(name):
-        return FilePlane(
-            path=os.path.abspath(path),
-            offset=info["datLoc"],
-            extent=(int(hdu.shape[-2]), int(hdu.shape[-1])),
-            dtype=np.dtype(_DTYPES[header["BITPIX"]]),
-            scale=float(header.get("BSCALE", 1.0)),
-            zero=float(header.get("BZERO", 0.0)),
-            blank=header.get("BLANK") if header["BITPIX"] > 0 else None,
-        )
+            return ArrayPlane(_pixels(hdu))
+    return FilePlane(
+        path=os.path.abspath(path),
+        offset=hdu.fileinfo()["datLoc"],
+        extent=extent,
+        dtype=np.dtype(_DTYPES[header["BITPIX"]]),
+        scale=float(scaling["BSCALE"]),
+        zero=float(scaling["BZERO"]),
+        blank=header.get("BLANK") if header["BITPIX"] > 0 else None,
+    )
+
+
+def _pixels(hdu: Any) -> Array:
+    """The pixels of a 2-D image in native byte order."""
+    data = np.asarray(hdu.data)
+    data = data.reshape(data.shape[-2:])
+    return np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("="))
+
+
+@final
+class _CompressedPlane(Plane):
+    """A tile-compressed image, decompressed when it is first read."""
+
+    def __init__(self, path: str, index: int, extent: tuple[int, int], name: str) -> None:
+        self._path = path
+        self._index = index
+        self._extent = extent
+        self._name = name
+        self._lock = threading.Lock()
+        self._array: Array | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._extent
+
+    def read(self, box: Box) -> Array:
+        with self._lock:
+            if self._array is None:
+                with open_fits(self._path) as hdus, damaged(self._name):
+                    self._array = _pixels(hdus[self._index])
+        return self._array[box.slices].copy()
