@@ -14,7 +14,7 @@ from diffim_decorr.exposure import Exposure
 from diffim_decorr.planes import Plane
 from diffim_decorr.spatial import Box, SpatialKernel
 
-__all__ = ("BAD_PLANES", "REPLACED_PLANES", "EdgeLoss", "MaskUnion", "plane_bits")
+__all__ = ("BAD_PLANES", "REPLACED_PLANES", "EdgeLoss", "MaskUnion", "any_of", "plane_bits")
 
 Array = NDArray[Any]
 
@@ -32,6 +32,23 @@ def plane_bits(planes: dict[str, int], names: Iterable[str]) -> int:
         if name in planes:
             bits |= 1 << planes[name]
     return bits
+
+
+def any_of(mask: Array, planes: dict[str, int], names: Iterable[str]) -> Array:
+    """Where a bit mask of any integer type has any of the named planes set."""
+    unsigned = _unsigned(mask)
+    found: Array = (unsigned & _held(plane_bits(planes, names), unsigned.dtype)) != 0
+    return found
+
+
+def _unsigned(mask: Array) -> Array:
+    """The same bits without a sign, so that the highest one is like the others."""
+    return mask.view(f"u{mask.dtype.itemsize}")
+
+
+def _held(bits: int, dtype: np.dtype[Any]) -> Any:
+    """Those of the bits that a number of this type has."""
+    return dtype.type(bits & np.iinfo(dtype).max)
 
 
 @dataclass(frozen=True)
@@ -82,13 +99,13 @@ class MaskUnion:
         """The union's bits (int32) within a box."""
         union = np.zeros(box.shape, dtype=np.int32)
         for plane, pairs in self.sources:
-            mask = plane.read(box)
+            mask = _unsigned(plane.read(box))
             # Most pixels of most masks are clear, and most masks have the union's own numbering.
             if not mask.any():
                 continue
             moved = [pair for pair in pairs or () if pair[0] != pair[1]]
             kept = sum(1 << a for a, b in pairs or () if a == b)
-            union |= (mask & kept).astype(np.int64).astype(np.uint32).view(np.int32)
+            union |= (mask & _held(kept, mask.dtype)).astype(np.uint32).view(np.int32)
             for source, target in moved:
                 bits = ((mask >> source) & 1).astype(np.uint32) << np.uint32(target)
                 union |= bits.view(np.int32)

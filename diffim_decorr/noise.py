@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from diffim_decorr.errors import InputError
 from diffim_decorr.exposure import Exposure
-from diffim_decorr.masks import plane_bits
+from diffim_decorr.masks import any_of
 from diffim_decorr.spatial import Box, GridCoefficients
 
 __all__ = ("NoiseField", "background_variance", "clipped_mean", "local_noise", "measured_variance")
@@ -104,7 +104,7 @@ def background_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
         usable = np.isfinite(variance) & (variance > 0)
         positive |= bool(usable.any())
         if exposure.mask_plane is not None:
-            usable &= (exposure.mask_plane.read(row) & plane_bits(exposure.mask_planes, bad_planes)) == 0
+            usable &= ~any_of(exposure.mask_plane.read(row), exposure.mask_planes, bad_planes)
         values.append(variance[usable])
     mean = clipped_mean(np.concatenate(values))
     if not mean > 0:
@@ -137,7 +137,7 @@ def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
         if exposure.missing_value is not None:
             usable &= image != np.float32(exposure.missing_value)
         if exposure.mask_plane is not None:
-            usable &= (exposure.mask_plane.read(box) & plane_bits(exposure.mask_planes, bad_planes)) == 0
+            usable &= ~any_of(exposure.mask_plane.read(box), exposure.mask_planes, bad_planes)
         if usable.sum() > cell:
             residuals.append(image[usable] - np.median(image[usable]))
     if not residuals:
@@ -214,14 +214,13 @@ def _local_log(exposure: Exposure, mean: float, bad_planes: Sequence[str], cell:
     if plane is None:
         return np.full((rows, columns), np.log(mean))
     step = max(1, cell // 16) if cell > _FINE else 2
-    bits = plane_bits(exposure.mask_planes, bad_planes)
     result = np.full((rows, columns), np.nan)
     for row in range(rows):
         strip = Box(0, row * cell, nx, min((row + 1) * cell, ny))
         variance = plane.read(strip)[::step, ::step].astype(np.float32)
         usable = np.isfinite(variance) & (variance > 0)
-        if exposure.mask_plane is not None and bits:
-            usable &= (exposure.mask_plane.read(strip)[::step, ::step] & bits) == 0
+        if exposure.mask_plane is not None:
+            usable &= ~any_of(exposure.mask_plane.read(strip)[::step, ::step], exposure.mask_planes, bad_planes)
         width = cell // step
         padding = columns * width - variance.shape[1]
         values = np.pad(np.where(usable, variance, np.nan), ((0, 0), (0, padding)), constant_values=np.nan)
