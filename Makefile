@@ -1,0 +1,55 @@
+# Everything happens in .venv, made on first use. `make demo` and `make test` are all that a fresh machine needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# How pytest runs; PYTEST_ARGS='-k masks' picks tests, COVERAGE= leaves out coverage.
+COVERAGE ?= --cov=diffim_decorr --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=90
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint regression regression-record bench bench-full clean
+
+help:
+	@echo 'make demo               simulate an exposure pair, decorrelate its difference, draw demo/demo.png'
+	@echo 'make test               the tests, with coverage'
+	@echo 'make lint               ruff and mypy'
+	@echo 'make regression         fixed cases against stored figures; non-zero exit on drift'
+	@echo 'make regression-record  store the figures of now'
+	@echo 'make bench, bench-full  timings, on small and on full-size images'
+	@echo 'make clean              remove .venv and whatever the above wrote'
+
+$(INSTALLED): pyproject.toml
+	@echo 'installing into $(VENV)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED)
+	@$(BIN)/python examples/demo.py demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n auto $(COVERAGE) $(PYTEST_ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+regression: $(INSTALLED)
+	$(BIN)/python regression/run.py
+
+regression-record: $(INSTALLED)
+	$(BIN)/python regression/run.py --record
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/run.py
+
+bench-full: $(INSTALLED)
+	$(BIN)/python benchmarks/run.py --full
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
