@@ -465,7 +465,7 @@ def test_image_of_any_type(tmp_path: Path, dtype: str) -> None:
 
 def test_image_of_scaled_integers(tmp_path: Path) -> None:
     image = a_kernel(5, 5)
-    hdu = fits.PrimaryHDU(image)
+    hdu = fits.PrimaryHDU(image.copy())
     hdu.scale("int16", bscale=1e-4, bzero=0.5)
     hdu.writeto(tmp_path / "k.fits")
     np.testing.assert_allclose(read_kernel(tmp_path / "k.fits").kernel.at(0, 0), image, atol=6e-5)
@@ -492,7 +492,7 @@ def test_image_in_a_chosen_hdu(tmp_path: Path) -> None:
     hdus.writeto(path)
     for spec, image in [("", images[0]), ("[2]", images[1]), ("[KER,3]", images[2]), ("[other]", a_kernel(2, 2))]:
         np.testing.assert_array_equal(read_kernel(f"{path}{spec}").kernel.at(0, 0), image)
-    assert read_kernel(f"{path}[KER,3]").name == f"{path}[KER]"
+    assert read_kernel(f"{path}[KER,3]").name == f"{path}[KER,3]"
     with pytest.raises(InputError, match=re.escape(f"{path}: there is no HDU [NONE]")):
         read_kernel(f"{path}[NONE]")
     with pytest.raises(InputError, match=r"k\.fits\[0\]: holds no kernel"):
