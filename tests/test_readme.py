@@ -1,0 +1,135 @@
+"""What the documentation says holds: its lines of code run, its lists are complete."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from diffim_decorr import decorrelate, read_exposure, read_kernel
+
+ROOT = Path(__file__).parents[1]
+README, OUTPUT = (ROOT / name for name in ("README.md", "docs/output.md"))
+ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def blocks(path, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def run(*command, cwd=None):
+    done = subprocess.run([str(word) for word in command], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def exposure(tmp_path_factory):
+    """A simulated exposure and what the README's one command makes of it."""
+    folder = tmp_path_factory.mktemp("readme")
+    run("decorr", "simulate", folder, "--size", 256, "--tvar", 400, "--kernel-sigma", 1, "--depth-step", 2)
+    (command,) = blocks(README, "sh")
+    run("bash", "-euc", command, cwd=folder)
+    return folder
+
+
+def test_python_lines_of_the_readme(exposure, monkeypatch, capsys):
+    monkeypatch.chdir(exposure)
+    (lines,) = blocks(README, "python")
+    names = {}
+    exec(lines, names)
+    before, after = map(float, re.findall(r"[\d.]+", capsys.readouterr().out))
+    assert after < 0.03 < 0.1 < before
+    assert names["psi"].sum() == pytest.approx(1, abs=1e-5)
+    assert 0.9 < np.nanstd(names["snr"][names["result"].exposure.mask == 0]) < 1.1
+
+
+def psi_lines():
+    (lines,) = blocks(OUTPUT, "python")
+    return lines
+
+
+def positions(shape):
+    ny, nx = shape
+    return [(x, y) for x in (0, 17.3, nx // 2, nx - 1) for y in (0, ny / 3, ny - 1)]
+
+
+def test_psi_from_the_output_file(exposure, monkeypatch):
+    """The lines of docs/output.md give what the Python API has."""
+    monkeypatch.chdir(exposure)
+    names = {}
+    exec(psi_lines(), names)
+    science, template, difference = (read_exposure(f"{name}.fits") for name in ("sci", "tmpl", "diff"))
+    result = decorrelate(science, template, difference, read_kernel("kernel.fits", difference.shape), spatial=True)
+    assert not result.psi.is_constant
+    with fits.open("diff_decorr.fits") as hdus:
+        for x, y in positions(difference.shape):
+            assert np.allclose(names["psi_at"](hdus, x, y), result.psi.at(x, y), rtol=0, atol=1e-6)
+
+
+def test_constant_psi_from_the_output_file(exposure, tmp_path, monkeypatch):
+    monkeypatch.chdir(exposure)
+    output = tmp_path / "diff_decorr.fits"
+    run("decorr", "run", "sci.fits", "tmpl.fits", "diff.fits", "--kernel", "kernel.fits", "-o", output)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(psi_lines(), names)
+    with fits.open(output) as hdus:
+        assert np.allclose(names["psi"], hdus["PSI_BASIS"].data[0], atol=1e-6)
+
+
+def test_psi_with_regions(monkeypatch, tmp_path):
+    """Rows of PSI_COEFFS for each region of a HOTPANTS run; where rectangles overlap the last one counts."""
+    data = ROOT.parent / "shared" / "data" / "jwst_a2744"
+    name = "hotpants_diff_2x2_science_convolved.fits"
+    if not (data / name).exists():
+        pytest.skip(f"there is no {data / name}")
+    output = tmp_path / "diff_decorr.fits"
+    run("decorr", "run", data / "sci.fits", data / "tmpl.fits", data / name, "--kernel", data / name,
+        "--spatial", "--tolerance", "0.02", "-o", output)  # fmt: skip
+    science, template, difference = (read_exposure(data / file) for file in ("sci.fits", "tmpl.fits", name))
+    kernel = read_kernel(data / name, difference.shape)
+    result = decorrelate(science, template, difference, kernel, spatial=True, tolerance=0.02)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(psi_lines(), names)
+    with fits.open(output) as hdus:
+        assert len(hdus["PSI_COEFFS"].data) == 4
+        for x, y in positions(difference.shape):
+            assert np.allclose(names["psi_at"](hdus, x, y), result.psi.at(x, y), rtol=0, atol=1e-5)
+
+
+def test_output_page_is_complete(exposure, tmp_path):
+    """Every HDU and every card that a run writes is described, and nothing else is."""
+    output = tmp_path / "out.fits"
+    files = [exposure / f"{name}.fits" for name in ("sci", "tmpl", "diff")]
+    run("decorr", "run", *files, "--kernel", exposure / "kernel.fits", "--psf", exposure / "sci_psf.fits",
+        "--kernel-at", 10, 10, "-o", output)  # fmt: skip
+    text = OUTPUT.read_text()
+    cards, hdus = set(), set()
+    for path in (output, exposure / "diff_decorr.fits"):
+        with fits.open(path) as opened:
+            cards |= {card for card in opened[0].header if card.startswith("DC")}
+            hdus |= {hdu.name for hdu in opened}
+    described = set(re.findall(r"`(DC[A-Z0-9]+)`", text))
+    assert {card for card in cards if not card.startswith("DCWARN")} == described - {"DCWARN1"}
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (?:–|float|int|table)", text, flags=re.MULTILINE)
+    assert hdus == set(rows) - {"PSF_BASIS"}
+
+
+def test_options_of_the_readme_exist():
+    options = run("decorr", "run", "--help")
+    for option in set(re.findall(r"`(--[a-z-]+[a-z])", README.read_text())):
+        assert option in options, option
+
+
+def test_links_lead_somewhere():
+    for page in (README, OUTPUT, ROOT / "docs" / "method.md", ROOT / "docs" / "formats.md"):
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
