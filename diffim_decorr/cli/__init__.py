@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -19,6 +20,9 @@ _COMMANDS = {
     "run": "Whiten the noise of a difference image.",
     "simulate": "Simulate exposures, their difference and kernel.",
 }
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 
 
 class _LazyGroup(click.Group):
@@ -48,13 +52,25 @@ def cli() -> None:
 
 
 def _terminated(number: int, _frame: Any) -> NoReturn:
-    # As an exception, so that unfinished files are removed on the way out.
+    # As an exception, so that unfinished files are removed on the way out, which a second signal must not stop.
+    for other in _SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
     sys.exit(128 + number)
+
+
+def _say(text: str) -> None:
+    """One line on standard error, whatever is in file names."""
+    click.echo("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text), err=True)
 
 
 def main() -> None:
     """Run the command line and end the process."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in _SIGNALS:
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup means it
+            signal.signal(number, _terminated)
+    if not sys.warnoptions:
+        # What users should know is said in lines of our own.
+        warnings.simplefilter("ignore")
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
@@ -71,10 +87,12 @@ def main() -> None:
         from diffim_decorr.errors import InputError
 
         if isinstance(error, InputError):
-            click.echo(f"decorr: error: {error}", err=True)
+            _say(f"decorr: error: {error}")
             sys.exit(3)
         if os.environ.get("DECORR_TRACEBACK"):
             raise
         cause = " ".join(str(error).split())
-        click.echo(f"decorr: failed: {type(error).__name__}: {cause} (DECORR_TRACEBACK=1 shows where)", err=True)
+        if isinstance(error, OSError) and error.filename is not None:
+            cause = f"{os.fsdecode(error.filename)}: {error.strerror}"
+        _say(f"decorr: failed: {type(error).__name__}: {cause} (DECORR_TRACEBACK=1 shows where)")
         sys.exit(1)

@@ -23,8 +23,8 @@ def _load(ctx: click.Context, _param: click.Parameter, path: str | None) -> str 
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a TOML file: {error}") from error
-    names = {
-        option.lstrip("-"): parameter.name
+    options = {
+        option.lstrip("-"): (parameter, option in parameter.secondary_opts)
         for parameter in ctx.command.params
         if isinstance(parameter, click.Option) and parameter.name != "config"
         for option in (*parameter.opts, *parameter.secondary_opts)
@@ -32,19 +32,60 @@ def _load(ctx: click.Context, _param: click.Parameter, path: str | None) -> str 
     }
     defaults: dict[str, Any] = {}
     for key, value in entries.items():
-        option = key.replace("_", "-")
-        name = names.get(option)
-        if name is None:
+        if key.replace("_", "-") not in options:
             raise InputError(f"{path}: there is no option {key!r}")
-        if isinstance(value, dict):
-            raise InputError(f"{path}: {key} is a table, not a value")
-        if option == "constant":
-            value = not value
-        if isinstance(value, list) and option != "kernel-at":
-            value = ",".join(map(str, value))
-        defaults[name] = value
+        parameter, opposite = options[key.replace("_", "-")]
+        if not _fits(parameter, value):
+            raise InputError(f"{path}: {key} = {_shown(value)} is not {_wanted(parameter)}")
+        if isinstance(value, list) and parameter.nargs == 1:
+            value = ",".join(value)
+        try:
+            parameter.type_cast_value(ctx, value)
+        except click.BadParameter as error:
+            raise InputError(f"{path}: {key}: {error.message}") from error
+        assert parameter.name is not None
+        defaults[parameter.name] = not value if opposite else value
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
     return path
+
+
+def _fits(parameter: click.Option, value: Any) -> bool:
+    """Whether a value from a file is of an option's type; click would make something of almost everything."""
+    if parameter.nargs > 1:
+        return isinstance(value, list) and len(value) == parameter.nargs and all(_is_number(v) for v in value)
+    if parameter.is_flag:
+        return isinstance(value, bool)
+    if isinstance(parameter.type, click.types.FloatParamType):
+        return _is_number(value)
+    if isinstance(parameter.type, click.types.IntParamType):
+        return isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(value, list):
+        return _is_list(parameter) and all(isinstance(item, str) for item in value)
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_list(parameter: click.Option) -> bool:
+    return parameter.metavar is not None and "," in parameter.metavar
+
+
+def _wanted(parameter: click.Option) -> str:
+    if parameter.nargs > 1:
+        return f"a list of {parameter.nargs} numbers"
+    if parameter.is_flag:
+        return "true or false"
+    if isinstance(parameter.type, click.types.FloatParamType):
+        return "a number"
+    if isinstance(parameter.type, click.types.IntParamType):
+        return "a whole number"
+    return "a string or a list of strings" if _is_list(parameter) else "a string"
+
+
+def _shown(value: Any) -> str:
+    return "a table" if isinstance(value, dict) else repr(value)
 
 
 # Eager, so that the defaults are in place before the other options are looked at.

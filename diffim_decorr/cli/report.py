@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -46,28 +47,37 @@ def figures(path: str, plan: Plan, qa: QualityFigures) -> dict[str, Any]:
 
 def print_summary(summary: dict[str, Any], verbose: bool) -> None:
     """Print the summary as a short table."""
-    from rich.console import Console
-    from rich.table import Table
 
     def shown(value: float | None, form: str = ".4f") -> str:
         return "not measured" if value is None else format(value, form)
 
     qa, psi, noise = summary["qa"], summary["psi"], summary["noise"]
-    table = Table(title=None, show_header=False, box=None, pad_edge=False)
-    table.add_row("output", summary["output"])
-    table.add_row("decorrelation kernel", f"{summary['mode']}, half width {psi['half_width']}, {psi['modes']} modes")
-    table.add_row("background variance", f"science {noise['svar']:.6g}, template {noise['tvar']:.6g}")
-    table.add_row("max_abs_rho", f"{shown(qa['max_abs_rho_before'])} before, {shown(qa['max_abs_rho_after'])} after")
-    table.add_row("snr_std", shown(qa["snr_std"]))
+    rows: list[tuple[str, str]] = []
+    rows.append(("output", summary["output"]))
+    rows.append(("decorrelation kernel", f"{summary['mode']}, half width {psi['half_width']}, {psi['modes']} modes"))
+    rows.append(("background variance", f"science {noise['svar']:.6g}, template {noise['tvar']:.6g}"))
+    rows.append(("max_abs_rho", f"{shown(qa['max_abs_rho_before'])} before, {shown(qa['max_abs_rho_after'])} after"))
+    rows.append(("snr_std", shown(qa["snr_std"])))
     if verbose:
-        table.add_row("source-free pixels", str(qa["pixels_used"]))
-        table.add_row("energy lost", f"{psi['energy_lost']:.2e}")
-        table.add_row("node spacing", f"{psi['node_spacing']:.0f} pixels, error {psi['error']:.1e} of the noise")
-        table.add_row("frequencies limited", f"{psi['frequencies_limited']:.2%}")
+        rows.append(("source-free pixels", str(qa["pixels_used"])))
+        rows.append(("energy lost", f"{psi['energy_lost']:.2e}"))
+        rows.append(("node spacing", f"{psi['node_spacing']:.0f} pixels, error {psi['error']:.1e} of the noise"))
+        rows.append(("frequencies limited", f"{psi['frequencies_limited']:.2%}"))
     seconds = summary["timings"]
     stages = ", ".join(f"{stage} {value:.2f}" for stage, value in seconds.items() if stage != "total")
-    table.add_row("seconds", f"{seconds['total']:.2f}" + (f" ({stages})" if verbose else ""))
-    Console(soft_wrap=True, highlight=False).print(table)
+    rows.append(("seconds", f"{seconds['total']:.2f}" + (f" ({stages})" if verbose else "")))
+    if not sys.stdout.isatty():
+        for label, value in rows:
+            print(f"{label:<22}{value}")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=None, show_header=False, box=None, pad_edge=False)
+    for label, value in rows:
+        table.add_row(label, value)
+    # Names of files are no markup.
+    Console(highlight=False, markup=False, emoji=False).print(table)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import click
 from diffim_decorr.cli.config import config_option
 
 if TYPE_CHECKING:
+    from diffim_decorr.exposure import Exposure
     from diffim_decorr.pipeline import Plan
     from diffim_decorr.qa import QualityFigures
 
@@ -98,6 +99,7 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
     # Our threads share the processors already; those of the linear algebra libraries would only be in their way.
     for library in ("OPENBLAS", "MKL", "OMP"):
         environ.setdefault(f"{library}_NUM_THREADS", "1")
+    from diffim_decorr.errors import InputError
     from diffim_decorr.io.exposures import read_exposure, read_psf
     from diffim_decorr.io.fits import split_spec
     from diffim_decorr.io.kernels import read_kernel
@@ -105,13 +107,14 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
     from diffim_decorr.options import Options
     from diffim_decorr.pipeline import apply, measure, prepare
 
+    starting = perf_counter() - start
     knobs = {name: given[name] for name in _KNOBS if given[name] is not None}
     if given["convolved"] != "auto":
         knobs["convolved"] = given["convolved"]
     options = Options(spatial=given["spatial"], **knobs)
     companions = [given[name] for name in _FILES if given[name] is not None]
     inputs = [split_spec(name)[0] for name in (sci, tmpl, diff, given["kernel"], *companions)]
-    path = given["output"] or default_output(split_spec(diff)[0])
+    path = default_output(split_spec(diff)[0]) if given["output"] is None else given["output"]
     check_output(path, inputs, given["overwrite"])
     science, template = (
         read_exposure(
@@ -124,19 +127,24 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
         for side, file in (("sci", sci), ("tmpl", tmpl))
     )
     difference = read_exposure(diff, mask=given["diff_mask"])
+    if "DCVERS" in (difference.header or {}):
+        raise InputError(f"{difference.name}: has been decorrelated already (it has a card DCVERS)")
     command = None if difference.header is None else difference.header.get("DIFFCMD")
     kernel = read_kernel(given["kernel"], difference.shape, command)
     psf = None if given["psf"] is None else read_psf(given["psf"])
-    reading = perf_counter() - start
+    reading = perf_counter() - start - starting
 
     plan = prepare(science, template, difference, kernel, options, psf=psf)
-    plan.timings["read"] = reading
-    with OutputFile.create(path, plan, overwrite=given["overwrite"]) as output:
+    plan.timings = {"start": starting, "read": reading, **plan.timings}
+    plan.warnings += _unknown_planes(given, (science, template, difference))
+    used = {"SCI": sci, "TMPL": tmpl, "DIFF": diff, "KERNEL": given["kernel"]}
+    used |= {card: given[name] for name, card in _FILES.items() if given[name] is not None}
+    with OutputFile.create(path, plan, used, overwrite=given["overwrite"]) as output:
         with _progress(given["quiet"]) as progress:
             apply(plan, output, progress)
         output.start_syncing()
         qa = measure(plan, output)
-        output.finish(qa, {"SCI": sci, "TMPL": tmpl, "DIFF": diff, "KERNEL": given["kernel"]})
+        output.finish(qa)
     plan.timings["total"] = perf_counter() - start
     _report(path, plan, qa, given)
 
@@ -145,10 +153,24 @@ _KNOBS = (
     "kernel_at", "svar", "tvar", "bad_planes", "replace_planes", "variance", "node_spacing", "tolerance",
     "max_gain", "bad_fraction", "threads",
 )  # fmt: skip
-_FILES = (
-    "sci_variance", "sci_noise", "sci_weight", "tmpl_variance", "tmpl_noise", "tmpl_weight", "sci_mask", "tmpl_mask",
-    "diff_mask", "psf",
-)  # fmt: skip
+# Files besides the three images and the kernel, and what they are called in the output's header.
+_FILES = {
+    "sci_variance": "SCIVAR", "sci_noise": "SCISIG", "sci_weight": "SCIWGT", "sci_mask": "SCIMSK",
+    "tmpl_variance": "TMPVAR", "tmpl_noise": "TMPSIG", "tmpl_weight": "TMPWGT", "tmpl_mask": "TMPMSK",
+    "diff_mask": "DIFMSK", "psf": "PSF",
+}  # fmt: skip
+
+
+def _unknown_planes(given: dict[str, Any], exposures: tuple[Exposure, ...]) -> list[str]:
+    """Warn of mask planes that the user names and no mask has."""
+    known = {name for exposure in exposures for name in exposure.mask_planes}
+    return [
+        f"--{option.replace('_', '-')}: no mask has a plane {name}"
+        + (f"; there are {', '.join(sorted(known))}" if known else "; there are none at all")
+        for option in ("bad_planes", "replace_planes")
+        for name in given[option] or ()
+        if name not in known
+    ]
 
 
 def _progress(quiet: bool) -> Any:

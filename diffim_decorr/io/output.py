@@ -5,6 +5,7 @@ The file is written beside its place, synced, and renamed, so that it appears wh
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -13,12 +14,13 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
 from numpy.typing import NDArray
 
 from diffim_decorr._version import __version__
@@ -44,14 +46,14 @@ _BLOCK = 2880
 _SPARE_CARDS = 108
 # Cards that place an image on the sky or in its parent frame, and so belong to each plane.
 _WCS_CARD = re.compile(
-    r"(WCSAXES|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CUNIT\d|CROTA\d|CD\d_\d|PC\d_\d|PV\d_\d+|PS\d_\d+|LONPOLE|LATPOLE|LTV\d)[A-Z]?"
-    r"|RADESYS[A-Z]?|EQUINOX[A-Z]?|EPOCH|(A|B|AP|BP)_(ORDER|\d+_\d+|DMAX)"
+    r"(WCSAXES|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CUNIT\d|CROTA\d|CD\d_\d|PC\d_\d|PV\d_\d+|PS\d_\d+|LONPOLE|LATPOLE|LTV\d|LTM\d_\d)[A-Z]?"
+    r"|RADESYS[A-Z]?|EQUINOX[A-Z]?|EPOCH|(A|B|AP|BP)_(ORDER|\d+_\d+|DMAX)|WAT\d_\d+"
 )
-# Cards of the difference that would be wrong or misleading about the result.
+# Cards of the difference that would be wrong or misleading about the result, or refer to HDUs that it has not.
 _DROPPED_CARD = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|DATASUM|CHECKSUM|EXTNAME|EXTVER"
     r"|EXTLEVEL|EXTTYPE|INHERIT|MP_.*|MASKVAL|KERINFO|DATAMIN|DATAMAX|T(TYPE|FORM)\d+|TFIELDS|Z(IMAGE|CMPTYPE|BITPIX)"
-    r"|DC\d.*|AR_HDU|WCS_ID|PSF_ID|HIERARCH"
+    r"|DCWARN\d+|AR_HDU|WCS_ID|PSF_ID|(CPDIS|CPERR|CQDIS|CQERR|DP|DQ|D2IMDIS|D2IMERR|D2IM)\d.*|D2IMEXT|LONGSTRN"
 )
 
 
@@ -72,19 +74,35 @@ def check_output(path: str, inputs: list[str], overwrite: bool) -> None:
     InputError
         Naming the output and the cause.
     """
-    folder = os.path.dirname(os.path.abspath(path))
+    folder, name = os.path.split(path)
+    folder = os.path.abspath(folder)
     if os.path.isdir(path):
         raise InputError(f"{path}: the output is a directory")
     if not os.path.isdir(folder):
         raise InputError(f"{path}: there is no directory {folder}")
+    if not name:
+        raise InputError(f"the name of the output is empty: {path!r}")
     if os.path.exists(path):
         for other in inputs:
             if os.path.exists(other) and os.path.samefile(path, other):
                 raise InputError(f"{path}: the output is the same file as the input {other}")
+        if not os.path.isfile(path):
+            raise InputError(f"{path}: the output exists and is not a regular file")
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise InputError(f"{path}: the output cannot be written: {error.strerror}") from error
+    else:
         if not overwrite:
-            raise InputError(f"{path}: the output exists already; --overwrite replaces it")
-    if not os.access(folder, os.W_OK):
+            raise _exists(path)
+    if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{path}: the directory {folder} cannot be written to")
+
+
+def _exists(path: str) -> InputError:
+    return InputError(f"{path}: the output exists already; --overwrite replaces it")
 
 
 class OutputFile:
@@ -93,10 +111,12 @@ class OutputFile:
     Use `create`, which puts the file in its place at the end or removes it if anything fails.
     """
 
-    def __init__(self, file: Any, path: str, plan: Plan) -> None:
+    def __init__(self, file: Any, temporary: str, path: str, plan: Plan, inputs: dict[str, str]) -> None:
         self._file = file
+        self._temporary = temporary
         self._path = path
         self._plan = plan
+        self._inputs = inputs
         self._lock = threading.Lock()
         self._syncing: threading.Thread | None = None
         self._sums = {"IMAGE": 0, "MASK": 0, "VARIANCE": 0}
@@ -107,12 +127,12 @@ class OutputFile:
             "VARIANCE": _plane_header("VARIANCE", -32, plan, wcs),
         }
         unit = str((plan.difference.header or {}).get("BUNIT", "")).strip()
-        if unit:
+        if unit and len(unit) < 60:
             self._headers["IMAGE"]["BUNIT"] = unit
             self._headers["VARIANCE"]["BUNIT"] = f"({unit})**2"
         for name, bit in sorted(plan.masks.planes.items(), key=lambda item: item[1]):
             self._headers["MASK"][f"MP_{name}" if len(name) <= 5 else f"HIERARCH MP_{name}"] = bit
-        self._room = len(_primary(plan, None, {}).tostring()) + _SPARE_CARDS * 80
+        self._room = len(_primary(plan, None, inputs).tostring()) + _SPARE_CARDS * 80
         self._room += -self._room % _BLOCK
         ny, nx = plan.shape
         position = self._room
@@ -127,37 +147,59 @@ class OutputFile:
 
     @classmethod
     @contextmanager
-    def create(cls, path: str, plan: Plan, *, overwrite: bool) -> Iterator[OutputFile]:
+    def create(cls, path: str, plan: Plan, inputs: dict[str, str], *, overwrite: bool) -> Iterator[OutputFile]:
         """Write a file beside its place, and move it there once all went well.
+
+        Parameters
+        ----------
+        path
+            Its place.
+        plan
+            What is going to be done.
+        inputs
+            Names of the input files by card.
+        overwrite
+            Whether a file that is there may be replaced.
 
         Raises
         ------
         InputError
-            If another file has appeared there in the meantime.
+            If nothing can be written there, or another file has appeared there in the meantime.
+        OSError
+            Naming the output, if it cannot be written to its end.
         """
-        folder, name = os.path.split(os.path.abspath(path))
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=folder)
+        folder = os.path.dirname(os.path.abspath(path))
+        try:
+            descriptor, temporary = tempfile.mkstemp(prefix=".decorr-", suffix=".part", dir=folder)
+        except OSError as error:
+            raise InputError(f"{path}: the output cannot be written: {error.strerror}") from error
         try:
             with os.fdopen(descriptor, "r+b") as file:
-                output = cls(file, temporary, plan)
+                with _naming(path):
+                    output = cls(file, temporary, path, plan, inputs)
                 yield output
-                file.flush()
-                os.fsync(file.fileno())
-            if path.lower().endswith((".fz", ".gz")):
-                _pack(temporary, path)
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)
-            _move(temporary, path, overwrite)
+                with _naming(path):
+                    file.flush()
+                    os.fsync(file.fileno())
+            with _naming(path):
+                if path.lower().endswith((".fz", ".gz")):
+                    _pack(temporary, path)
+                umask = os.umask(0)
+                os.umask(umask)
+                os.chmod(temporary, 0o666 & ~umask)
+                _move(temporary, path, overwrite)
+                _sync_folder(folder)
         finally:
             if os.path.exists(temporary):
                 os.unlink(temporary)
 
     def _reserve(self) -> None:
         # Space that is missing is better missed now than at the end.
-        if hasattr(os, "posix_fallocate"):
+        try:
             os.posix_fallocate(self._file.fileno(), 0, self._end)
-        else:
+        except (AttributeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
             self._file.truncate(self._end)
 
     def write(self, y0: int, image: Array, mask: Array, variance: Array) -> None:
@@ -177,21 +219,13 @@ class OutputFile:
     def read(self, box: Box) -> tuple[Array, Array, Array]:
         """Image, mask and variance within a box that has been written."""
         image, mask, variance = (
-            FilePlane(self._path, self._offsets[name][1], self._plan.shape, np.dtype(kind)).read(box)
+            FilePlane(self._temporary, self._offsets[name][1], self._plan.shape, np.dtype(kind)).read(box)
             for name, kind in (("IMAGE", ">f4"), ("MASK", ">i4"), ("VARIANCE", ">f4"))
         )
         return image, mask, variance
 
-    def finish(self, qa: QualityFigures, inputs: dict[str, str]) -> None:
-        """Write everything but the pixels.
-
-        Parameters
-        ----------
-        qa
-            Quality figures.
-        inputs
-            Names of the input files by card.
-        """
+    def finish(self, qa: QualityFigures) -> None:
+        """Write everything but the pixels."""
         if self._syncing is not None:
             self._syncing.join()
         for name, header in self._headers.items():
@@ -200,7 +234,7 @@ class OutputFile:
         for companion in _companions(self._plan, qa):
             self._put(position, companion)
             position += len(companion)
-        header = _primary(self._plan, qa, inputs)
+        header = _primary(self._plan, qa, self._inputs)
         blank = (self._room - len(header.tostring(padding=False)) - 2 * 80) // 80
         for _ in range(max(blank, 0)):
             header.append("", bottom=True)
@@ -211,9 +245,21 @@ class OutputFile:
 
     def _put(self, offset: int, data: bytes | memoryview) -> None:
         view = memoryview(data)
-        while view:
-            count = os.pwrite(self._file.fileno(), view, offset)
-            view, offset = view[count:], offset + count
+        with _naming(self._path):
+            while view:
+                count = os.pwrite(self._file.fileno(), view, offset)
+                view, offset = view[count:], offset + count
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Have errors of the file system say which file they are about."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def _move(temporary: str, path: str, overwrite: bool) -> None:
@@ -223,9 +269,21 @@ def _move(temporary: str, path: str, overwrite: bool) -> None:
     try:
         os.link(temporary, path)  # fails if there is something, where a rename would replace it
     except FileExistsError:
-        raise InputError(f"{path}: the output exists already; --overwrite replaces it") from None
-    except OSError:
+        raise _exists(path) from None
+    except OSError:  # a file system without links
+        if os.path.lexists(path):
+            raise _exists(path) from None
         os.rename(temporary, path)
+
+
+def _sync_folder(folder: str) -> None:
+    """Have the new name outlive a power cut, where the file system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _pack(temporary: str, path: str) -> None:
@@ -259,9 +317,31 @@ def _compressed(hdu: Any, kind: str) -> fits.CompImageHDU:
     return fits.CompImageHDU(hdu.data, hdu.header, name=hdu.name, compression_type=kind, quantize_level=0)
 
 
+def _inherited(plan: Plan) -> Iterator[fits.Card]:
+    """The difference's cards that can be read, each keyword once."""
+    seen = set()
+    for card in () if plan.difference.header is None else plan.difference.header.cards:
+        keyword = card.keyword
+        try:
+            sound = bool(keyword) and (isinstance(card.value, str) or len(str(card)) == 80)
+        except (VerifyError, ValueError):
+            continue
+        if sound and (keyword not in seen or keyword in ("COMMENT", "HISTORY")):
+            seen.add(keyword)
+            yield card
+
+
 def _wcs_cards(plan: Plan) -> list[fits.Card]:
-    header = plan.difference.header
-    return [] if header is None else [card for card in header.cards if _WCS_CARD.fullmatch(card.keyword)]
+    return [card for card in _inherited(plan) if _WCS_CARD.fullmatch(card.keyword)]
+
+
+def _card(keyword: str, value: Any, comment: str) -> fits.Card:
+    """A card, whose comment is left out where there is no room for it."""
+    if isinstance(value, str):
+        # What the standard (4.2.1.1) does not allow in a string, such as letters outside ASCII in names of files.
+        value = "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode() for c in value)
+    plain = fits.Card(keyword, value)
+    return fits.Card(keyword, value, comment) if len(str(plain).rstrip()) + 3 + len(comment) <= 80 else plain
 
 
 def _plane_header(name: str, bitpix: int, plan: Plan, wcs: list[fits.Card]) -> fits.Header:
@@ -294,17 +374,25 @@ def _primary(plan: Plan, qa: QualityFigures | None, inputs: dict[str, str]) -> f
         ("EXTEND", True),
     ):
         header.append(card)
-    if plan.difference.header is not None:
-        for item in plan.difference.header.cards:
-            if item.keyword and not _DROPPED_CARD.fullmatch(item.keyword):
-                header.append(item, bottom=True)
-    if any(isinstance(c.value, str) and len(c.value) > 67 for c in header.cards) and "LONGSTRN" not in header:
-        header.append(("LONGSTRN", "OGIP 1.0", "long string values are continued"), bottom=True)
+    provenance = _provenance(plan, qa, inputs)
+    own = {card.keyword for card in provenance}
+    for item in _inherited(plan):
+        if not _DROPPED_CARD.fullmatch(item.keyword) and item.keyword not in own:
+            header.append(item, bottom=True)
     axes = {int(k[5]) for k in header if re.fullmatch(r"CTYPE\d", k)}
     if axes and "WCSAXES" not in header:
         # Without pixels of its own this HDU has to say how many axes its WCS has.
         first = next(k for k in header if _WCS_CARD.fullmatch(k))
         header.insert(first, ("WCSAXES", max(axes), "number of WCS axes"))
+    header.append(("LONGSTRN", "OGIP 1.0", "long string values are continued"), bottom=True)
+    for item in provenance:
+        header.append(item, bottom=True)
+    header.add_history(f"noise decorrelated by decorr {__version__}")
+    return header
+
+
+def _provenance(plan: Plan, qa: QualityFigures | None, inputs: dict[str, str]) -> list[fits.Card]:
+    """How the noise was whitened, and how well."""
     options, noise, psi = plan.options, plan.noise, plan.decorrelation
     cards: list[tuple[str, Any, str]] = [
         ("DCVERS", __version__, "version of decorr"),
@@ -342,12 +430,8 @@ def _primary(plan: Plan, qa: QualityFigures | None, inputs: dict[str, str]) -> f
     ):
         value = 0.0 if qa is None else getattr(qa, name)
         cards.append((key, value if np.isfinite(value) else "undefined", comment))
-    for keyword, value, comment in cards:
-        header.append((keyword, value, comment), bottom=True)
-    for k, warning in enumerate(plan.warnings, 1):
-        header.append((f"DCWARN{k}", warning.encode("ascii", "replace").decode()), bottom=True)
-    header.add_history(f"noise decorrelated by decorr {__version__}")
-    return header
+    cards += [(f"DCWARN{k}", warning, "") for k, warning in enumerate(plan.warnings, 1)]
+    return [_card(*card) for card in cards]
 
 
 def _sides(plan: Plan) -> str:
