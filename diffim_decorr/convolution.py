@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffim_decorr.errors import InputError
 from diffim_decorr.spatial import Box, Coefficients, SpatialKernel
 from diffim_decorr.whitening import forward, good_size, inverse, kernel_transform
 
-__all__ = ("FilterBank", "TileConvolver", "Tiling", "Workspace", "convolve")
+__all__ = ("FilterBank", "TileConvolver", "Tiling", "Workspace", "composed", "convolve")
 
 Array = NDArray[Any]
 
@@ -222,3 +223,18 @@ def convolve(image: Array, kernel: SpatialKernel) -> Array:
         padded[inside.shifted(-window.x0, -window.y0).slices] = image[inside.slices]
         result[tile.slices] = convolver(tile, [padded])
     return result
+
+
+def composed(first: SpatialKernel, second: SpatialKernel) -> SpatialKernel:
+    """The kernel of one convolution after another, as large as both together.
+
+    Of two kernels that vary at least one has to be constant.
+    """
+    if not first.is_constant and not second.is_constant:
+        raise InputError("of two kernels that are applied one after the other, only one may vary over the field")
+    fixed, varying = (first, second) if first.is_constant else (second, first)
+    image = fixed.at(0.0, 0.0)
+    margin_y, margin_x = varying.shape[0] // 2, varying.shape[1] // 2
+    padded = np.pad(image, ((margin_y, margin_y), (margin_x, margin_x)))
+    basis = np.array([convolve(padded, SpatialKernel.constant(mode)) for mode in varying.basis])
+    return SpatialKernel(basis, varying.coefficients)

@@ -34,15 +34,17 @@ from diffim_decorr.whitening import (
     inverse,
     kernel_transform,
     noise_power,
+    score_filter,
     tail,
     whitening_filter,
 )
 
-__all__ = ("Decorrelation", "build_decorrelation", "variation")
+__all__ = ("Decorrelation", "Recipe", "build_decorrelation", "variation")
 
 Array = NDArray[Any]
 
-_LARGEST_GRID = 1024
+_LARGEST_GRID = 512
+_SMALLEST_POWER = 2e-3  # of a measured noise spectrum, relative to its largest value
 # Shares of the tolerance. What is cut off ψ is the same everywhere and shows next to bright pixels: it gets little.
 _TAIL, _MODES = 0.01, 0.6
 _VARIANCE_TOLERANCE = 1e-3
@@ -103,27 +105,78 @@ class Decorrelation:
         return math.hypot(self.mode_error, self.field_error, self.ratio_error)
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What ψ is to do, besides what the noise says.
+
+    Parameters
+    ----------
+    score
+        Make the difference, which was pre-convolved, a likelihood image instead of whitening it.
+    max_gain
+        Limit of ψ̂(k) relative to ψ̂(0).
+    residual
+        Correlation function (2 l + 1, 2 l + 1) that a first ψ left in the difference, to be whitened as well.
+    """
+
+    score: bool = False
+    max_gain: float = 1e4
+    residual: Array | None = None
+
+
 class _Sampler:
     """Computes ψ and the variance kernels at positions and noise ratios."""
 
-    def __init__(self, inputs: Sequence[SpatialKernel], size: int, max_gain: float) -> None:
+    def __init__(self, inputs: Sequence[SpatialKernel], noise: NoiseField, recipe: Recipe, size: int) -> None:
         self.inputs = inputs
         self.size = size
-        self.max_gain = max_gain
+        self._noise = noise
+        self._recipe = recipe
         self._spectra = [kernel_transform(kernel.basis, (size, size)) for kernel in inputs]
+        self._correlations = [None if rho is None else self._spectrum(rho) for rho in noise.correlations]
+        self._second, self._second_gain = self._residual_filter()
+
+    def _spectrum(self, rho: Array) -> Array:
+        """Power spectrum of noise with a measured correlation function, which need not be exactly positive."""
+        spectrum = kernel_transform(rho, (self.size, self.size)).real
+        floored: Array = np.maximum(spectrum, _SMALLEST_POWER * spectrum.max())
+        return floored
+
+    def _residual_filter(self) -> tuple[Array | None, float]:
+        """The filter for what a first ψ left, and by how much it changes the variance beyond what the model says."""
+        if self._recipe.residual is None:
+            return None, 1.0
+        spectrum = self._spectrum(self._recipe.residual)
+        second = np.sqrt(spectrum[0, 0] / spectrum)
+        # The noise has the variance spectrum(0) after this filter; for white noise it would be the mean of its square.
+        return second, float(spectrum[0, 0] / self._mean(second**2))
+
+    def _mean(self, half: Array) -> Array:
+        """Mean over all frequencies of real, symmetric spectra (..., N, N // 2 + 1)."""
+        weights = np.full(half.shape[-1], 2.0)
+        weights[[0, -1]] = 1.0
+        mean: Array = (half * weights).sum(axis=(-2, -1)) / self.size**2
+        return mean
 
     def filters(self, x: Array, y: Array, log_ratio: Array) -> tuple[Array, list[Array], float]:
         """ψ̂ and the inputs' κ̂ (k, N, N // 2 + 1), and the fraction of frequencies limited."""
-        # Only the ratio of the variances matters; this form of it has no overflow where one of them is zero.
-        variances = np.array([1 / (1 + np.exp(log_ratio)), 1 / (1 + np.exp(-log_ratio))])
+        variances = self._noise.relative(log_ratio)
         transforms = [
             np.tensordot(kernel.coefficients.at(x, y), spectrum, axes=(0, 0))
             for kernel, spectrum in zip(self.inputs, self._spectra, strict=True)
         ]
-        power = noise_power(transforms, variances)
+        powers = noise_power(transforms, variances, self._correlations)
+        power = powers.sum(axis=0)
         if not np.all(power[:, 0, 0] > 0):
             raise InputError("the difference has no noise at zero frequency: the kernel sums to zero")
-        psi, limited = whitening_filter(power, self.max_gain)
+        limited = 0.0
+        if self._recipe.score:
+            science = [side == "science" for side in self._noise.sides]
+            psi = score_filter(power, powers[science].sum(axis=0), variances[science].sum(axis=0))
+        else:
+            psi, limited = whitening_filter(power, self._recipe.max_gain)
+        if self._second is not None:
+            psi *= self._second
         return psi, transforms, limited
 
     def psi(self, x: Array, y: Array, log_ratio: Array) -> tuple[Array, float]:
@@ -134,7 +187,15 @@ class _Sampler:
     def all(self, x: Array, y: Array, log_ratio: Array) -> tuple[Array, Array, float]:
         """Periodic images of ψ (k, N, N) and of the variance kernels (inputs, k, N, N)."""
         psi, transforms, limited = self.filters(x, y, log_ratio)
-        squares = [inverse(psi * transform, self.size) ** 2 for transform in transforms]
+        squares = []
+        for transform, correlation in zip(transforms, self._correlations, strict=True):
+            whole = psi * transform
+            square = inverse(whole.copy(), self.size) ** 2
+            if correlation is not None:
+                # Neighbours add up with their correlation: the kernel's sum has to be the true gain.
+                gain = self._mean(np.abs(whole) ** 2 * correlation)
+                square *= (gain / square.sum(axis=(1, 2)))[:, None, None]
+            squares.append(square * self._second_gain)
         return inverse(psi.astype(complex), self.size), np.array(squares), limited
 
 
@@ -173,17 +234,17 @@ def build_decorrelation(
     at: tuple[float, float] | None = None,
     tolerance: float = 1e-3,
     node_spacing: float = 256.0,
-    max_gain: float = 1e4,
+    recipe: Recipe | None = None,
     threads: int = 1,
 ) -> Decorrelation:
-    """Compute the decorrelation kernel of a difference ``D = Σ_i κ_i ⊗ I_i`` with white noise in the I_i.
+    """Compute the decorrelation kernel of a difference ``D = Σ_i κ_i ⊗ I_i``.
 
     Parameters
     ----------
     inputs
-        Kernels of the science and the template image, the identity for one that was not convolved.
+        Kernel of each image I_i, the identity for one that was not convolved.
     noise
-        Background variances.
+        Noise of each image.
     shape
         Of the image, (ny, nx).
     at
@@ -193,8 +254,8 @@ def build_decorrelation(
     node_spacing
         Distance of nodes in pixels to begin with, or an eighth of the field where that is more; it is halved until
         the tolerance is met.
-    max_gain
-        Limit of ψ̂(k) relative to ψ̂(0).
+    recipe
+        What ψ is to do, whitening by default.
     threads
         Number of threads.
 
@@ -211,7 +272,8 @@ def build_decorrelation(
     ----------
     Reiss & Lupton, DMTN-021, eq. 2; DMTN-061 (spatial variation); Kovacs, DMTN-179, section 5 (variance).
     """
-    boxes = inputs[0].boxes or inputs[1].boxes or (Box(0, 0, shape[1], shape[0]),)
+    recipe = recipe or Recipe()
+    boxes = _boxes(inputs, shape)
     ratio_nodes = _ratio_nodes(noise, tolerance)
     if at is not None:
         inputs = [kernel.frozen(*at) for kernel in inputs]
@@ -219,7 +281,7 @@ def build_decorrelation(
         boxes = (Box(0, 0, shape[1], shape[0]),)
     constant = all(kernel.is_constant for kernel in inputs) and len(boxes) == 1
     probes = [_Nodes.over(box, max(box.shape) / 2 if not constant else np.inf, ratio_nodes[[0, -1]]) for box in boxes]
-    sampler, half_width, reach, energy_lost = _supports(inputs, probes, tolerance, max_gain)
+    sampler, half_width, reach, energy_lost = _supports(inputs, noise, recipe, probes, tolerance)
     if constant and len(ratio_nodes) == 1:
         return _constant(sampler, ratio_nodes, half_width, reach, energy_lost)
     extent = max(max(box.shape) for box in boxes)
@@ -251,13 +313,16 @@ def build_decorrelation(
 
 
 def variation(
-    inputs: Sequence[SpatialKernel], noise: NoiseField, shape: tuple[int, int], decorrelation: Decorrelation
+    inputs: Sequence[SpatialKernel],
+    noise: NoiseField,
+    shape: tuple[int, int],
+    decorrelation: Decorrelation,
+    recipe: Recipe,
 ) -> float:
     """By how much ψ would vary over the field: the largest rms difference from a constant ψ, in units of the noise."""
-    boxes = inputs[0].boxes or inputs[1].boxes or (Box(0, 0, shape[1], shape[0]),)
-    sampler = _Sampler(inputs, good_size(2 * max(decorrelation.psi.shape)), 1e4)
+    sampler = _Sampler(inputs, noise, recipe, good_size(2 * max(decorrelation.psi.shape)))
     largest = 0.0
-    for box in boxes:
+    for box in _boxes(inputs, shape):
         y, x = (a.ravel() for a in np.meshgrid(*(np.linspace(*e, 5) for e in _extents(box)), indexing="ij"))
         ratio = np.full(len(x), noise.mean_log_ratio)
         if noise.log_ratio is not None:
@@ -267,6 +332,11 @@ def variation(
         # ψ̂ is the inverse of the noise's amplitude, so that the ratio of two of them is the error's amplitude.
         largest = max(largest, float(np.sqrt(np.mean(np.abs(own / psi - 1) ** 2, axis=(1, 2))).max()))
     return largest
+
+
+def _boxes(inputs: Sequence[SpatialKernel], shape: tuple[int, int]) -> tuple[Box, ...]:
+    """The rectangles within which all kernels are smooth."""
+    return next((kernel.boxes for kernel in inputs if kernel.boxes), (Box(0, 0, shape[1], shape[0]),))
 
 
 def _extents(box: Box) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -284,13 +354,14 @@ def _ratio_nodes(noise: NoiseField, tolerance: float) -> Array:
 
 
 def _supports(
-    inputs: Sequence[SpatialKernel], probes: list[_Nodes], tolerance: float, max_gain: float
+    inputs: Sequence[SpatialKernel], noise: NoiseField, recipe: Recipe, probes: list[_Nodes], tolerance: float
 ) -> tuple[_Sampler, int, int, float]:
     """A grid on which ψ does not wrap, and the half-widths of ψ and of the variance kernels."""
     x, y, r = _all_positions(probes)
-    size = good_size(max(64, 2 * max(max(kernel.shape) for kernel in inputs)))
+    kernels = max(max(kernel.shape) for kernel in inputs)
+    size = good_size(max(64, 2 * kernels))
     while True:
-        sampler = _Sampler(inputs, size, max_gain)
+        sampler = _Sampler(inputs, noise, recipe, size)
         lost_energy, lost_psi, lost_squares = np.zeros((3, size // 2))
         for k in range(0, len(x), _BATCH):
             batch = slice(k, k + _BATCH)
@@ -303,7 +374,8 @@ def _supports(
         half_width = int(np.argmax(lost_psi <= _TAIL * tolerance))
         reach = int(np.argmax(lost_squares <= 0.1 * min(tolerance, _VARIANCE_TOLERANCE)))
         # Beyond a quarter of the grid the tails of neighbouring periods would add up.
-        if (lost_psi[size // 4] <= _TAIL * tolerance and 0 < reach <= size // 4) or 2 * size > _LARGEST_GRID:
+        fits = lost_psi[size // 4] <= _TAIL * tolerance and 0 < reach <= size // 4
+        if fits or 2 * size > max(_LARGEST_GRID, 3 * kernels):
             break
         size *= 2
     if lost_psi[-1] > _TAIL * tolerance:
@@ -397,7 +469,7 @@ def _variance_bank(sampler: _Sampler, nodes: list[_Nodes], noise: NoiseField, re
 
     squares = _in_batches(work, len(x), threads)
     # What counts is the error of the sum over inputs, so that each weighs as much as its noise does.
-    levels = np.array([noise.science, noise.template])
+    levels = np.array(noise.variances)
     levels = (levels / levels.sum()).clip(1e-9)[:, None, None]
     weighted = squares * levels
     total = weighted.sum() / len(x)

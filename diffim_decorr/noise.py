@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from diffim_decorr.errors import InputError
 from diffim_decorr.exposure import Exposure
 from diffim_decorr.masks import any_of
+from diffim_decorr.matching import Side
+from diffim_decorr.sampling import mask_sources, smoothed
 from diffim_decorr.spatial import Box, GridCoefficients
 
 __all__ = ("NoiseField", "background_variance", "clipped_mean", "local_noise", "measured_variance")
@@ -28,30 +30,58 @@ _IQR_TO_SIGMA = 0.741  # of a Gaussian
 # Sides of the cells of local statistics, in pixels: coarse ones always, fine ones where the noise has steps.
 _COARSE, _FINE = 64, 8
 _STEP = 0.03
+# How much more than usual something must stand out to be a source where the noise itself is measured.
+_CERTAIN = 1.3
 
 
 @dataclass(frozen=True)
 class NoiseField:
-    """Background noise variances of the two inputs over the field.
+    """Background noise of the images that a difference is made of, over the field.
 
     Parameters
     ----------
-    science, template
-        Mean background variances, in the images' unit squared.
+    variances
+        Mean background variance of each image, in its unit squared.
+    sides
+        The side that each image is on.
     log_ratio
-        Natural logarithm of template over science variance as a function of position, or None if it is the same
-        everywhere.
+        Natural logarithm of the template side's over the science side's variance as a function of position, or None
+        if it is the same everywhere.
+    correlations
+        Correlation function of each image's noise (2 l + 1, 2 l + 1), 1 in the middle, or None for white noise.
     """
 
-    science: float
-    template: float
+    variances: tuple[float, ...]
+    sides: tuple[Side, ...] = ("science", "template")
     log_ratio: GridCoefficients | None = None
+    correlations: tuple[Array | None, ...] = (None, None)
+
+    @property
+    def science(self) -> float:
+        """Sum of the variances on the science side."""
+        return self._side("science")
+
+    @property
+    def template(self) -> float:
+        """Sum of the variances on the template side."""
+        return self._side("template")
+
+    def _side(self, wanted: Side) -> float:
+        return sum(v for v, side in zip(self.variances, self.sides, strict=True) if side == wanted)
 
     @property
     def mean_log_ratio(self) -> float:
         """Of the mean variances; infinite where one of them is zero."""
         with np.errstate(divide="ignore"):
             return float(np.log(self.template) - np.log(self.science))
+
+    def relative(self, log_ratio: Array) -> Array:
+        """Each image's share (images, k) of the noise where the logarithm of the sides' ratio is as given (k)."""
+        # This form has no overflow where one of the sides has no noise.
+        sides = {"science": 1 / (1 + np.exp(log_ratio)), "template": 1 / (1 + np.exp(-log_ratio))}
+        totals = {"science": self.science or 1.0, "template": self.template or 1.0}
+        shares: Array = np.array([v / totals[s] * sides[s] for v, s in zip(self.variances, self.sides, strict=True)])
+        return shares
 
 
 def clipped_mean(values: Array, clip: float = 3.0, iterations: int = 3) -> float:
@@ -139,6 +169,8 @@ def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
         if exposure.mask_plane is not None:
             usable &= ~any_of(exposure.mask_plane.read(box), exposure.mask_planes, bad_planes)
         if usable.sum() > cell:
+            _without_sources(image, usable)
+        if usable.sum() > cell:
             residuals.append(image[usable] - np.median(image[usable]))
     if not residuals:
         raise InputError(f"{exposure.name}: has no variance plane, and no pixels to measure the noise from")
@@ -148,6 +180,14 @@ def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
     if not sigma > 0:
         raise InputError(f"{exposure.name}: has no variance plane, and its background has no noise to measure")
     return sigma**2
+
+
+def _without_sources(image: Array, usable: Array) -> None:
+    """Leave out pixels near sources, which in crowded fields would raise the level and with it the scatter below it."""
+    smooth = smoothed(np.where(usable, image - np.median(image[usable]), 0.0).astype(np.float32))
+    # Peaks of correlated noise must not pass for sources: without them the scatter would be too small.
+    sigma = _CERTAIN * 1.4826 * float(np.median(np.abs(smooth[usable])))
+    mask_sources(usable, smooth, sigma)
 
 
 def _robust_sigma(residuals: Array) -> float:
@@ -225,9 +265,21 @@ def _local_log(exposure: Exposure, mean: float, bad_planes: Sequence[str], cell:
         padding = columns * width - variance.shape[1]
         values = np.pad(np.where(usable, variance, np.nan), ((0, 0), (0, padding)), constant_values=np.nan)
         cells = values.reshape(values.shape[0], columns, width).transpose(1, 0, 2).reshape(columns, -1)
-        result[row] = _cell_means(cells, minimum=max(4, cells.shape[1] // 8))
+        average = _cell_means if cell > _FINE else _cell_medians
+        result[row] = average(cells, minimum=max(4, cells.shape[1] // 8))
     logs: Array = np.log(result)
     return logs
+
+
+def _cell_medians(cells: Array, minimum: int) -> Array:
+    """Medians (k,) of values (k, m), NaN where fewer than `minimum` are finite.
+
+    Where a step runs through a cell, the median is the value of one of its sides and not something in between.
+    """
+    ordered = np.sort(cells, axis=1)  # NaN last
+    counts = np.isfinite(ordered).sum(axis=1)
+    medians: Array = ordered[np.arange(len(ordered)), np.minimum(counts // 2, ordered.shape[1] - 1)]
+    return np.where(counts >= minimum, medians, np.nan)
 
 
 def _cell_means(cells: Array, minimum: int) -> Array:

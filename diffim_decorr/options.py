@@ -33,6 +33,10 @@ class Options:
         Position (x, y) at which the matching kernel is taken for a constant ψ, 0-based pixels; None for the centre.
     convolved
         Which image was convolved; None for what the kernel says, else the template.
+    noise
+        "white", or "measured" on source-free pixels of each image.
+    score
+        The difference is pre-convolved, and to become a likelihood image.
     svar, tvar
         Background variances of science and template image instead of measured ones, in the images' unit squared.
     bad_planes
@@ -56,6 +60,8 @@ class Options:
     spatial: bool = False
     kernel_at: tuple[float, float] | None = None
     convolved: Side | None = None
+    noise: Literal["white", "measured"] = "white"
+    score: bool = False
     svar: float | None = None
     tvar: float | None = None
     bad_planes: tuple[str, ...] = BAD_PLANES
@@ -85,6 +91,8 @@ class Options:
             raise InputError("svar and tvar cannot both be 0: there is no noise to decorrelate")
         if self.convolved not in (None, "template", "science"):
             raise InputError(f"convolved must be template or science, not {self.convolved}")
+        if self.noise not in ("white", "measured"):
+            raise InputError(f"noise must be white or measured, not {self.noise}")
         if self.variance not in ("full", "estimate"):
             raise InputError(f"variance must be full or estimate, not {self.variance}")
         if self.spatial and self.kernel_at is not None:

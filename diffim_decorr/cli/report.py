@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffim_decorr.pipeline import Plan
+    from diffim_decorr.plan import Plan
     from diffim_decorr.qa import QualityFigures
 
 __all__ = ("figures", "print_summary", "progress_bar")
@@ -25,7 +25,7 @@ def figures(path: str, plan: Plan, qa: QualityFigures) -> dict[str, Any]:
     return {
         "output": path,
         "mode": "spatial" if plan.options.spatial else "constant",
-        "noise": {"svar": plan.noise.science, "tvar": plan.noise.template, "model": "white"},
+        "noise": {"svar": plan.noise.science, "tvar": plan.noise.template, "model": plan.options.noise, **_measured(plan)},
         "psi": {
             "half_width": psi.half_width,
             "modes": psi.modes,
@@ -43,6 +43,29 @@ def figures(path: str, plan: Plan, qa: QualityFigures) -> dict[str, Any]:
         "timings": {stage: round(seconds, 4) for stage, seconds in plan.timings.items()},
         "warnings": plan.warnings,
     }
+
+
+def _measured(plan: Plan) -> dict[str, Any]:
+    """What was measured of the inputs' noise."""
+    from diffim_decorr.qa import max_abs_rho
+
+    images = [
+        {
+            "name": contribution.name,
+            "side": contribution.side,
+            "variance": plane.measured.variance,
+            "variance_factor": plane.factor,
+            "max_abs_rho": max_abs_rho(plane.measured.correlation),
+            "plateau": plane.measured.plateau,
+            "pixels": plane.measured.pixels,
+        }
+        for contribution, plane in zip(plan.contributions, plan.planes, strict=True)
+        if plane.measured is not None
+    ]
+    if not images:
+        return {}
+    residual = plan.recipe.residual
+    return {"images": images, "residual_max_abs_rho": None if residual is None else max_abs_rho(residual)}
 
 
 def print_summary(summary: dict[str, Any], verbose: bool) -> None:

@@ -12,7 +12,7 @@ from diffim_decorr.cli.config import config_option
 
 if TYPE_CHECKING:
     from diffim_decorr.exposure import Exposure
-    from diffim_decorr.pipeline import Plan
+    from diffim_decorr.plan import Plan
     from diffim_decorr.qa import QualityFigures
 
 __all__ = ("run",)
@@ -43,7 +43,13 @@ def _planes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     show_default=True,
     help="Which image was convolved; auto: what the kernel file says, else the template.",
 )
-@click.option("--noise", type=click.Choice(["white"]), default="white", show_default=True, help="Noise of the inputs.")
+@click.option(
+    "--noise",
+    type=click.Choice(["white", "measured"]),
+    default="white",
+    show_default=True,
+    help="Take the inputs' noise for white, or measure its correlation on source-free pixels.",
+)
 @click.option("--svar", type=float, metavar="F", help="Background variance of SCI, instead of measuring it.")
 @click.option("--tvar", type=float, metavar="F", help="Background variance of TMPL, instead of measuring it.")
 @click.option("--sci-variance", metavar="FILE", help="Variance image of SCI.")
@@ -66,6 +72,10 @@ def _planes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     show_default=True,
     help="How variance planes are propagated.",
 )
+@click.option("--pre-conv-kernel", metavar="FILE", help="The science image was convolved with this first.")
+@click.option("--sci-kernel", metavar="FILE", help="The science image was convolved with this (cross-convolution).")
+@click.option("--score", is_flag=True, help="DIFF is a likelihood image; needs --pre-conv-kernel.")
+@click.option("--inputs", metavar="FILE.toml", help="The images that were stacked on each side.")
 @click.option("--psf", metavar="FILE", help="PSF image of the input that was not convolved.")
 @click.option(
     "--node-spacing", type=float, default=256.0, show_default=True, metavar="PX", help="Node spacing to begin with."
@@ -100,18 +110,25 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
     for library in ("OPENBLAS", "MKL", "OMP"):
         environ.setdefault(f"{library}_NUM_THREADS", "1")
     from diffim_decorr.errors import InputError
+    from diffim_decorr.filtering import apply
     from diffim_decorr.io.exposures import read_exposure, read_psf
     from diffim_decorr.io.fits import split_spec
+    from diffim_decorr.io.inputs import read_inputs
     from diffim_decorr.io.kernels import read_kernel
     from diffim_decorr.io.output import OutputFile, check_output, default_output
     from diffim_decorr.options import Options
-    from diffim_decorr.pipeline import apply, measure, prepare
+    from diffim_decorr.pipeline import measure, prepare
 
     starting = perf_counter() - start
     knobs = {name: given[name] for name in _KNOBS if given[name] is not None}
     if given["convolved"] != "auto":
         knobs["convolved"] = given["convolved"]
     options = Options(spatial=given["spatial"], **knobs)
+    if given["score"] and given["pre_conv_kernel"] is None:
+        raise click.UsageError("--score needs --pre-conv-kernel")
+    if given["sci_kernel"] is not None and given["pre_conv_kernel"] is not None:
+        raise click.UsageError("--sci-kernel and --pre-conv-kernel exclude each other")
+    science_file = given["sci_kernel"] or given["pre_conv_kernel"]
     companions = [given[name] for name in _FILES if given[name] is not None]
     inputs = [split_spec(name)[0] for name in (sci, tmpl, diff, given["kernel"], *companions)]
     path = default_output(split_spec(diff)[0]) if given["output"] is None else given["output"]
@@ -132,9 +149,20 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
     command = None if difference.header is None else difference.header.get("DIFFCMD")
     kernel = read_kernel(given["kernel"], difference.shape, command)
     psf = None if given["psf"] is None else read_psf(given["psf"])
+    science_kernel = None if science_file is None else read_kernel(science_file, difference.shape)
+    contributions = () if given["inputs"] is None else read_inputs(given["inputs"], difference.shape)
     reading = perf_counter() - start - starting
 
-    plan = prepare(science, template, difference, kernel, options, psf=psf)
+    plan = prepare(
+        science,
+        template,
+        difference,
+        kernel,
+        options,
+        psf=psf,
+        science_kernel=science_kernel,
+        contributions=contributions,
+    )
     plan.timings = {"start": starting, "read": reading, **plan.timings}
     plan.warnings += _unknown_planes(given, (science, template, difference))
     used = {"SCI": sci, "TMPL": tmpl, "DIFF": diff, "KERNEL": given["kernel"]}
@@ -151,7 +179,7 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
 
 _KNOBS = (
     "kernel_at", "svar", "tvar", "bad_planes", "replace_planes", "variance", "node_spacing", "tolerance",
-    "max_gain", "bad_fraction", "threads",
+    "max_gain", "bad_fraction", "threads", "noise", "score",
 )  # fmt: skip
 # Files besides the three images and the kernel, and what they are called in the output's header.
 _FILES = {

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from diffim_decorr._version import __version__
 from diffim_decorr.errors import InputError
 from diffim_decorr.io.checksum import add_words, fold, set_checksum
-from diffim_decorr.pipeline import Plan
+from diffim_decorr.plan import Plan
 from diffim_decorr.planes import FilePlane
-from diffim_decorr.qa import QualityFigures
+from diffim_decorr.qa import QualityFigures, max_abs_rho
 from diffim_decorr.spatial import (
     Box,
     Coefficients,
@@ -401,7 +401,8 @@ def _provenance(plan: Plan, qa: QualityFigures | None, inputs: dict[str, str]) -
         ("DCKFORM", plan.kernel.format, "format of the matching kernel"),
         ("DCCONV", _sides(plan), "image that was convolved"),
         ("DCMODE", "spatial" if options.spatial else "constant", "decorrelation kernel over the field"),
-        ("DCNOISE", "white", "noise model of the inputs"),
+        ("DCNOISE", options.noise, "noise model of the inputs"),
+        ("DCSCORE", options.score, "likelihood image"),
         ("DCVPROP", options.variance, "propagation of the variance planes"),
         ("DCSVAR", noise.science, "background variance of the science image"),
         ("DCTVAR", noise.template, "background variance of the template"),
@@ -420,6 +421,16 @@ def _provenance(plan: Plan, qa: QualityFigures | None, inputs: dict[str, str]) -
         ("DCLIMIT", psi.frequencies_limited, "fraction of frequencies limited"),
         ("DCERROR", psi.error, "estimated rms error / noise"),
     ]
+    for k, (contribution, plane) in enumerate(zip(plan.contributions, plan.planes, strict=True), 1):
+        if plane.measured is not None:
+            cards += [
+                (f"DCVFAC{k}", plane.factor, f"factor of variance plane {k} ({contribution.side})"),
+                (f"DCCORR{k}", max_abs_rho(plane.measured.correlation), f"noise correlation of image {k}"),
+                (f"DCPLAT{k}", plane.measured.plateau, f"plateau taken off image {k}"),
+                (f"DCMPIX{k}", plane.measured.pixels, f"source-free pixels of image {k}"),
+            ]
+    if plan.recipe.residual is not None:
+        cards.append(("DCRESID", max_abs_rho(plan.recipe.residual), "correlation left by the first filter"))
     if options.kernel_at is not None:
         cards += [("DCKATX", options.kernel_at[0], "[pixel] kernel taken at x"), ("DCKATY", options.kernel_at[1], "y")]
     for key, name, comment in (

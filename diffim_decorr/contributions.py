@@ -1,0 +1,102 @@
+"""The images that a difference is made of: ``D = Σ_i s_i κ_i ⊗ I_i``, each with its kernel, scale and noise.
+
+The ordinary difference of a science image and a matched template is the case of two; stacks have one contribution for
+each image that was combined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diffim_decorr.convolution import composed
+from diffim_decorr.errors import InputError
+from diffim_decorr.exposure import Exposure
+from diffim_decorr.matching import MatchingKernel, Side
+from diffim_decorr.spatial import SpatialKernel
+
+__all__ = ("Contribution", "side_kernels", "total_kernels")
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """One image's part in a difference.
+
+    Parameters
+    ----------
+    side
+        The side that it is on.
+    exposure
+        The image itself, with its variance plane; needed if the noise is to be measured.
+    noise
+        Standard deviation of its background noise, instead of what the exposure says.
+    weight
+        Its weight in the stack of its side; 1 over their number by default.
+    kernel
+        The kernel that it was convolved with before it was stacked; None if it was not.
+    name
+        For messages.
+    """
+
+    side: Side
+    exposure: Exposure | None = None
+    noise: float | None = None
+    weight: float | None = None
+    kernel: SpatialKernel | None = None
+    name: str = "image"
+
+    def __post_init__(self) -> None:
+        if self.side not in ("science", "template"):
+            raise InputError(f"{self.name}: the side must be science or template, not {self.side!r}")
+        if self.exposure is None and self.noise is None:
+            raise InputError(f"{self.name}: needs a file or a noise figure")
+        if self.noise is not None and not 0 <= self.noise < float("inf"):
+            raise InputError(f"{self.name}: the noise must be a number of at least 0, not {self.noise}")
+        if self.weight is not None and not 0 < abs(self.weight) < float("inf"):
+            raise InputError(f"{self.name}: the weight must be a number other than 0, not {self.weight}")
+
+
+def side_kernels(
+    matching: MatchingKernel, convolved: Side | None, science_kernel: SpatialKernel | None
+) -> tuple[SpatialKernel, SpatialKernel]:
+    """Kernels of the science and of the template side.
+
+    Parameters
+    ----------
+    matching
+        The matching kernel.
+    convolved
+        Which side it convolved, if its file is to be overruled.
+    science_kernel
+        What the science side was convolved with besides, by pre-convolution or cross-convolution.
+
+    Raises
+    ------
+    InputError
+        If the science side would be convolved twice.
+    """
+    science, template = matching.sides(convolved)
+    if science_kernel is None:
+        return science, template
+    if science.shape != (1, 1):
+        raise InputError(
+            f"{matching.name}: the matching kernel convolved the science image, so that another kernel of the science "
+            "image has no place; --convolved template says otherwise"
+        )
+    return science_kernel, template
+
+
+def total_kernels(
+    contributions: Sequence[Contribution], sides: tuple[SpatialKernel, SpatialKernel]
+) -> list[SpatialKernel]:
+    """Each contribution's kernel in the difference: its own, its weight, and that of its side."""
+    kernels = []
+    for contribution in contributions:
+        kernel = sides[0 if contribution.side == "science" else 1]
+        if contribution.kernel is not None:
+            kernel = composed(kernel, contribution.kernel)
+        weight = contribution.weight
+        if weight is None:
+            weight = 1 / sum(other.side == contribution.side for other in contributions)
+        kernels.append(SpatialKernel(kernel.basis * weight, kernel.coefficients))
+    return kernels

@@ -1,0 +1,227 @@
+"""Noise as it is: variances and correlation functions measured on source-free pixels.
+
+Resampled templates, drizzled mosaics and coadds carry correlated noise, for which the formula for white noise leaves
+correlation behind. What is needed of an image is the covariance of its background noise, and nothing of its sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.errors import InputError
+from diffim_decorr.exposure import Exposure
+from diffim_decorr.masks import any_of
+from diffim_decorr.sampling import (
+    ENOUGH,
+    MOST_WINDOWS,
+    WINDOWS_AT_ONCE,
+    lagged_products,
+    mask_sources,
+    sample_boxes,
+    smoothed,
+    typical,
+)
+from diffim_decorr.spatial import Box
+
+__all__ = ("MeasuredNoise", "SourceFreeWindows", "correlation_function", "plateau_warning")
+
+Array = NDArray[Any]
+
+_MAX_LAG = 20
+_FEWEST = 3000
+# Faint extended sources show when smoothed more than point sources need.
+_WIDE_SMOOTHING, _WIDE_THRESHOLD = 4.0, 3.5
+# A plateau of the covariance at large lags comes from structure, not from noise; above this fraction of the variance
+# it is doubtful what the rest comes from.
+_HIGH_PLATEAU = 0.3
+
+
+@dataclass(frozen=True)
+class MeasuredNoise:
+    """Noise of one image.
+
+    Parameters
+    ----------
+    variance
+        Of the background noise, in the image's unit squared.
+    correlation
+        Correlation function (2 l + 1, 2 l + 1), 1 in the middle, which goes to 0 at the border.
+    plateau
+        What was taken off at large lags, relative to the variance.
+    pixels
+        Number of source-free pixels.
+    """
+
+    variance: float
+    correlation: Array
+    plateau: float
+    pixels: int
+
+
+class SourceFreeWindows:
+    """Windows spread over the field, in which none of several images shows a source.
+
+    Parameters
+    ----------
+    exposures
+        Images of one shape.
+    bad_planes
+        Mask planes that are left out.
+    threads
+        Number of threads.
+
+    Raises
+    ------
+    InputError
+        If there are too few source-free pixels.
+    """
+
+    def __init__(self, exposures: Sequence[Exposure], bad_planes: Sequence[str], threads: int) -> None:
+        self._exposures = exposures
+        self._bad_planes = bad_planes
+        self._threads = threads
+        self.boxes: list[Box] = []
+        self.use: list[Array] = []
+        self._select()
+
+    @property
+    def pixels(self) -> int:
+        """The number of source-free pixels."""
+        return sum(int(use.sum()) for use in self.use)
+
+    def _select(self) -> None:
+        boxes = sample_boxes(self._exposures[0].shape)[:MOST_WINDOWS]
+        loaded: list[tuple[Array, list[list[Array]], list[list[float]]]] = []
+        with ThreadPoolExecutor(self._threads) as pool:
+            for start in range(0, len(boxes), WINDOWS_AT_ONCE):
+                batch = boxes[start : start + WINDOWS_AT_ONCE]
+                loaded += pool.map(self._load, batch)
+                self.boxes += batch
+                # What stands out is judged by the scatter of the whole sample: a window may be full of sources.
+                self.use = []
+                for valid, images, _ in loaded:
+                    use = valid.copy()
+                    for k, scales in enumerate(images):
+                        for j, smooth in enumerate(scales):
+                            sigma = typical([window[2][k][j] for window in loaded])
+                            if j == 0:
+                                mask_sources(use, smooth, sigma)
+                            else:
+                                use &= np.abs(smooth) < _WIDE_THRESHOLD * sigma
+                    self.use.append(use)
+                if self.pixels >= ENOUGH:
+                    return
+        if self.pixels < _FEWEST:
+            names = " and ".join(exposure.name for exposure in self._exposures[:2])
+            raise InputError(
+                f"{names}: only {self.pixels} source-free pixels, too few to measure the noise correlation from; "
+                "use --noise white"
+            )
+
+    def _load(self, box: Box) -> tuple[Array, list[list[Array]], list[list[float]]]:
+        valid = np.ones(box.shape, dtype=bool)
+        images = []
+        for exposure in self._exposures:
+            image = exposure.image_plane.read(box).astype(np.float32)
+            valid &= np.isfinite(image)
+            if exposure.missing_value is not None:
+                valid &= image != np.float32(exposure.missing_value)
+            if exposure.mask_plane is not None:
+                valid &= ~any_of(exposure.mask_plane.read(box), exposure.mask_planes, self._bad_planes)
+            images.append(image)
+        scales, scatters = [], []
+        for image in images:
+            level = np.median(image[valid]) if valid.any() else np.float32(0)
+            flat = np.where(valid, image - level, np.float32(0))
+            pair = [smoothed(flat), smoothed(flat, _WIDE_SMOOTHING)]
+            scales.append(pair)
+            scatters.append(
+                [
+                    float(1.4826 * np.median(np.abs(s[valid] - np.median(s[valid])))) if valid.any() else np.nan
+                    for s in pair
+                ]
+            )
+        return valid, scales, scatters
+
+    def covariance(self, read: Callable[[Box], Array]) -> Array:
+        """Masked autocovariance (41, 41) of an image that is read box by box, its level taken off window by window."""
+
+        def products(box: Box, use: Array) -> tuple[Array, Array]:
+            pixels = read(box)
+            use = use & np.isfinite(pixels)
+            level = np.median(pixels[use]) if use.any() else 0.0
+            values = np.where(use, pixels - np.float32(level), np.float32(0))
+            return lagged_products(values, _MAX_LAG), lagged_products(use, _MAX_LAG)
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            sums, counts = (sum(parts) for parts in zip(*pool.map(products, self.boxes, self.use), strict=True))
+        result: Array = sums / np.maximum(counts, 1.0)
+        return result
+
+    def measure(self, exposure: Exposure) -> MeasuredNoise:
+        """Variance and correlation function of the background noise of one of the images.
+
+        Raises
+        ------
+        InputError
+            If the image has no noise.
+        """
+        covariance = self.covariance(lambda box: exposure.image_plane.read(box).astype(np.float32))
+        correlation, variance, plateau = correlation_function(covariance, self.pixels)
+        if not variance > 0:
+            raise InputError(f"{exposure.name}: its background has no noise to measure; use --noise white")
+        return MeasuredNoise(variance, correlation, plateau, self.pixels)
+
+
+def _scatter(values: Array) -> float:
+    return float(1.4826 * np.median(np.abs(values - np.median(values)))) if values.size else np.nan
+
+
+def correlation_function(covariance: Array, pixels: int) -> tuple[Array, float, float]:
+    """Correlation function, variance and relative plateau from a measured covariance.
+
+    The plateau at large lags (unresolved sources, errors of the background) is taken off, and the correlation goes
+    smoothly to zero beyond the lags at which it is significant: more lags would add nothing but their own noise.
+
+    Parameters
+    ----------
+    covariance
+        Of shape (2 l + 1, 2 l + 1), zero lag in the middle.
+    pixels
+        Number of pixels that it was measured from.
+    """
+    lag = covariance.shape[0] // 2
+    y, x = np.mgrid[-lag : lag + 1, -lag : lag + 1]
+    radius = np.hypot(x, y)
+    plateau = float(np.mean(covariance[(radius > 0.75 * lag) & (radius <= lag)]))
+    variance = float(covariance[lag, lag]) - plateau
+    if not variance > 0:
+        return covariance, variance, 0.0
+    rho = (covariance - plateau) / variance
+    reach = 2
+    for r in range(int(0.75 * lag), 2, -1):
+        ring = rho[(radius > r - 0.5) & (radius <= r + 0.5)]
+        # Opposite lags are the same number.
+        mean_significance = abs(ring.mean()) * np.sqrt(pixels * len(ring) / 2)
+        if np.abs(ring).max() * np.sqrt(pixels) > 4.5 or mean_significance > 4:
+            reach = r
+            break
+    end = min(1.5 * reach + 1, lag)
+    phase = np.clip((radius - reach) / max(end - reach, 1e-9), 0, 1)
+    return rho * 0.5 * (1 + np.cos(np.pi * phase)), variance, plateau / variance
+
+
+def plateau_warning(name: str, noise: MeasuredNoise) -> str | None:
+    """A sentence where structure cannot be told from noise."""
+    if noise.plateau <= _HIGH_PLATEAU:
+        return None
+    return (
+        f"{name}: the correlation at large lags is {noise.plateau:.0%} of the noise variance, so that noise cannot "
+        "well be told from structure; mask extended sources, subtract the background, or use --noise white"
+    )
