@@ -312,7 +312,7 @@ def image_plane(path: str, hdus: fits.HDUList, hdu: Any) -> Plane:
     if isinstance(hdu, fits.CompImageHDU):
         index = next(k for k, other in enumerate(hdus) if other is hdu)
         return _CompressedPlane(os.path.abspath(path), index, extent, name)
-    if hdus.filename() is None:  # unpacked in memory, which is gone when the file is closed
+    if _is_gzip(path):  # unpacked in memory, which is gone when the file is closed
         with damaged(name):
             return ArrayPlane(_pixels(hdu))
     return FilePlane(
@@ -324,6 +324,11 @@ def image_plane(path: str, hdus: fits.HDUList, hdu: Any) -> Plane:
         zero=float(scaling["BZERO"]),
         blank=header.get("BLANK") if header["BITPIX"] > 0 else None,
     )
+
+
+def _is_gzip(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(2) == _GZIP
 
 
 def _pixels(hdu: Any) -> Array:
@@ -352,6 +357,9 @@ class _CompressedPlane(Plane):
     def read(self, box: Box) -> Array:
         with self._lock:
             if self._array is None:
-                with open_fits(self._path) as hdus, damaged(self._name):
-                    self._array = _pixels(hdus[self._index])
+                with open_fits(self._path) as hdus:
+                    try:
+                        self._array = _pixels(hdus[self._index])
+                    except Exception as error:  # the decoders have exceptions of their own
+                        raise _damage(self._name, error) from error
         return self._array[box.slices].copy()
