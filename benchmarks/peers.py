@@ -8,7 +8,9 @@ background variances are given to them, while decorr measures them in its time.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -90,18 +92,20 @@ def sfft_kernel(kappa: Array) -> Array:
 
 def sfft_package_kernel(kappa: Array) -> Array:
     """The same from the sfft package, which is to be installed for this."""
-    from sfft.utils.DeCorrelationCalculator import DeCorrelation_Calculator
+    # Standard output is for our figures.
+    with redirect_stdout(sys.stderr):
+        from sfft.utils.DeCorrelationCalculator import DeCorrelation_Calculator
 
-    # The package indexes images [x, y].
-    result = DeCorrelation_Calculator.DCC(
-        MK_JLst=[None],
-        SkySig_JLst=[SVAR**0.5],
-        MK_ILst=[None],
-        SkySig_ILst=[TVAR**0.5],
-        MK_Fin=kappa.T,
-        KERatio=_SFFT_WIDTH / len(kappa),
-        VERBOSE_LEVEL=0,
-    )
+        # The package indexes images [x, y].
+        result = DeCorrelation_Calculator.DCC(
+            MK_JLst=[None],
+            SkySig_JLst=[SVAR**0.5],
+            MK_ILst=[None],
+            SkySig_ILst=[TVAR**0.5],
+            MK_Fin=kappa.T,
+            KERatio=_SFFT_WIDTH / len(kappa),
+            VERBOSE_LEVEL=0,
+        )
     return np.asarray(result).T
 
 
