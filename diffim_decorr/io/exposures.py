@@ -344,8 +344,10 @@ def _as_real(pixels: Array) -> Array:
 
 
 def _squared(sigma: Array) -> Array:
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        return np.where(sigma >= 0, np.square(sigma), np.nan).astype(sigma.dtype)
+    # A negative sigma is no more than an unknown one, as 0 is.
+    with np.errstate(over="ignore", under="ignore"):
+        variance: Array = np.square(np.maximum(sigma, 0))
+    return variance
 
 
 def _inverse(weight: Array) -> Array:
