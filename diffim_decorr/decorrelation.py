@@ -47,6 +47,9 @@ _LARGEST_GRID = 512
 _SMALLEST_POWER = 2e-3  # of a measured noise spectrum, relative to its largest value
 # Shares of the tolerance. What is cut off ψ is the same everywhere and shows next to bright pixels: it gets little.
 _TAIL, _MODES = 0.01, 0.6
+# For a ψ that amplifies strongly (Σ|ψ| above _SHARP), or for noise that is known from measurement only, what counts is
+# the energy that is cut off.
+_SHARP_TAIL, _SHARP = 0.3, 10.0
 _VARIANCE_TOLERANCE = 1e-3
 _SUM_WEIGHT = 20.0
 # Degree of the interpolation between nodes, and how many of them are enough to begin with or to find the modes.
@@ -226,6 +229,17 @@ class _Nodes:
         return len(self.y), len(self.x), len(self.log_ratio)
 
 
+@dataclass(frozen=True)
+class _Support:
+    """The sampler, the half-widths of ψ and of the variance kernels, the energy lost, and the unit of errors of ψ."""
+
+    sampler: _Sampler
+    half_width: int
+    reach: int
+    energy_lost: float
+    norm: float
+
+
 def build_decorrelation(
     inputs: Sequence[SpatialKernel],
     noise: NoiseField,
@@ -281,14 +295,14 @@ def build_decorrelation(
         boxes = (Box(0, 0, shape[1], shape[0]),)
     constant = all(kernel.is_constant for kernel in inputs) and len(boxes) == 1
     probes = [_Nodes.over(box, max(box.shape) / 2 if not constant else np.inf, ratio_nodes[[0, -1]]) for box in boxes]
-    sampler, half_width, reach, energy_lost = _supports(inputs, noise, recipe, probes, tolerance)
+    support = _supports(inputs, noise, recipe, probes, tolerance)
     if constant and len(ratio_nodes) == 1:
-        return _constant(sampler, ratio_nodes, half_width, reach, energy_lost)
+        return _constant(support, ratio_nodes)
     extent = max(max(box.shape) for box in boxes)
     spacing = np.inf if constant else min(max(node_spacing, extent / (_MOST_NODES - 1)), extent / 4)
     while True:
         nodes = [_Nodes.over(box, spacing, ratio_nodes) for box in boxes]
-        trial = _psi_from_nodes(sampler, nodes, half_width, tolerance, threads)
+        trial = _psi_from_nodes(support, nodes, tolerance, threads)
         if trial.error <= tolerance:
             break
         if trial.ratio_error > trial.field_error and len(ratio_nodes) < _MOST_RATIOS:
@@ -301,9 +315,9 @@ def build_decorrelation(
     gaps = [float(np.diff(axis).max()) for part in nodes for axis in (part.x, part.y) if len(axis) > 1]
     return Decorrelation(
         SpatialKernel(trial.basis, _coefficients(trial.weights, nodes, noise)),
-        _variance_bank(sampler, nodes, noise, reach, threads),
+        _variance_bank(support, nodes, noise, threads),
         _footprint(trial, nodes, noise),
-        energy_lost,
+        support.energy_lost,
         trial.limited,
         max(gaps, default=0.0),
         trial.mode_error,
@@ -355,7 +369,7 @@ def _ratio_nodes(noise: NoiseField, tolerance: float) -> Array:
 
 def _supports(
     inputs: Sequence[SpatialKernel], noise: NoiseField, recipe: Recipe, probes: list[_Nodes], tolerance: float
-) -> tuple[_Sampler, int, int, float]:
+) -> _Support:
     """A grid on which ψ does not wrap, and the half-widths of ψ and of the variance kernels."""
     x, y, r = _all_positions(probes)
     kernels = max(max(kernel.shape) for kernel in inputs)
@@ -370,17 +384,32 @@ def _supports(
             lost_psi = np.maximum(lost_psi, tail(np.abs(psi)).max(axis=0))
             for square in squares:
                 lost_squares = np.maximum(lost_squares, _relative_tail(square))
-        # Renormalised to Σψ = 1, what is left is wrong by the sum of what was cut off. Σψ is 1.
-        half_width = int(np.argmax(lost_psi <= _TAIL * tolerance))
-        reach = int(np.argmax(lost_squares <= 0.1 * min(tolerance, _VARIANCE_TOLERANCE)))
+        sharpening = _is_sharpening(noise, recipe, float(lost_psi[0]))
+        if sharpening:
+            lost, allowed = lost_energy, (_SHARP_TAIL * tolerance) ** 2
+        else:
+            # Renormalised to Σψ = 1, what is left is wrong by the sum of what was cut off.
+            lost, allowed = lost_psi, _TAIL * tolerance
+        half_width = _first_below(lost, allowed)
+        reach = _first_below(lost_squares, 0.1 * min(tolerance, _VARIANCE_TOLERANCE))
         # Beyond a quarter of the grid the tails of neighbouring periods would add up.
-        fits = lost_psi[size // 4] <= _TAIL * tolerance and 0 < reach <= size // 4
-        if fits or 2 * size > max(_LARGEST_GRID, 3 * kernels):
-            break
+        if max(half_width, reach) <= size // 4 or 2 * size > max(_LARGEST_GRID, 3 * kernels):
+            # Where ψ amplifies there is little noise: errors count relative to ψ.
+            norm = float(np.sqrt(np.max(np.sum(psi**2, axis=(1, 2))))) if sharpening else 1.0
+            return _Support(sampler, half_width, reach, float(lost_energy[half_width]), norm)
         size *= 2
-    if lost_psi[-1] > _TAIL * tolerance:
-        half_width = size // 2 - 1
-    return sampler, max(half_width, 1), max(reach, 1), float(lost_energy[max(half_width, 1)])
+
+
+def _is_sharpening(noise: NoiseField, recipe: Recipe, total: float) -> bool:
+    """Whether ψ amplifies much more than it keeps, so that a bound relative to Σψ = 1 would ask for too much of it."""
+    measured = recipe.residual is not None or any(rho is not None for rho in noise.correlations)
+    return measured or total > _SHARP
+
+
+def _first_below(values: Array, limit: float) -> int:
+    """The first half-width, at least 1, at which values that fall with it are not above a limit; the last if none."""
+    below = np.flatnonzero(values[1:] <= limit)
+    return int(below[0]) + 1 if len(below) else len(values) - 1
 
 
 def _relative_tail(images: Array) -> Array:
@@ -395,14 +424,14 @@ def _in_batches(work: Callable[[slice], Array], count: int, threads: int) -> Arr
         return np.concatenate(list(parts))
 
 
-def _constant(sampler: _Sampler, ratio: Array, half_width: int, reach: int, energy_lost: float) -> Decorrelation:
+def _constant(support: _Support, ratio: Array) -> Decorrelation:
     zero = np.zeros(1)
-    psi, squares, limited = sampler.all(zero, zero, ratio)
-    psi, squares = _normalised(psi, half_width), _kept_sum(squares, reach)
+    psi, squares, limited = support.sampler.all(zero, zero, ratio)
+    psi, squares = _normalised(psi, support.half_width), _kept_sum(squares, support.reach)
     one = PolynomialCoefficients.constant([1.0])
     footprint = np.abs(psi) / np.abs(psi).sum()
     return Decorrelation(
-        SpatialKernel(psi, one), FilterBank(squares, one), SpatialKernel(footprint, one), energy_lost, limited
+        SpatialKernel(psi, one), FilterBank(squares, one), SpatialKernel(footprint, one), support.energy_lost, limited
     )
 
 
@@ -435,21 +464,25 @@ class _Trial:
         return math.hypot(self.mode_error, self.field_error, self.ratio_error)
 
 
-def _psi_from_nodes(sampler: _Sampler, nodes: list[_Nodes], half_width: int, tolerance: float, threads: int) -> _Trial:
+def _psi_from_nodes(support: _Support, nodes: list[_Nodes], tolerance: float, threads: int) -> _Trial:
     x, y, r = _all_positions(nodes)
     limits = []
 
     def work(part: slice) -> Array:
-        psi, limited = sampler.psi(x[part], y[part], r[part])
+        psi, limited = support.sampler.psi(x[part], y[part], r[part])
         limits.append(limited)
-        return _normalised(psi, half_width)
+        return _normalised(psi, support.half_width)
 
     samples = _in_batches(work, len(x), threads)
-    basis, weights, residual = _compressed(samples.reshape(len(x), -1), _MODES * tolerance)
-    weights = weights / (weights @ basis.sum(axis=1))[:, None]  # keeps Σψ = 1, at nodes and in between
-    basis = basis.reshape(-1, *samples.shape[1:])
-    errors = [_interpolation_error(sampler, basis, weights, nodes, over) for over in ("field", "ratio")]
-    return _Trial(samples, basis, weights, max(limits), residual, *errors)
+    # Σψ = 1 goes into the compression with some weight, so that the modes hold it nearly and little has to be done for
+    # it to hold exactly, at nodes and in between.
+    flat = np.hstack([samples.reshape(len(x), -1), np.full((len(x), 1), _SUM_WEIGHT)])
+    modes, weights, residual = _compressed(flat, _MODES * tolerance * support.norm)
+    basis = modes[:, :-1].reshape(-1, *samples.shape[1:])
+    weights = weights / (weights @ basis.sum(axis=(1, 2)))[:, None]
+    field, ratio = (_interpolation_error(support.sampler, basis, weights, nodes, over) for over in ("field", "ratio"))
+    norm = support.norm
+    return _Trial(samples, basis, weights, max(limits), residual / norm, field / norm, ratio / norm)
 
 
 def _footprint(trial: _Trial, nodes: list[_Nodes], noise: NoiseField) -> SpatialKernel:
@@ -460,12 +493,12 @@ def _footprint(trial: _Trial, nodes: list[_Nodes], noise: NoiseField) -> Spatial
     return SpatialKernel(modes.reshape(-1, *trial.samples.shape[1:]), _coefficients(shares, nodes, noise))
 
 
-def _variance_bank(sampler: _Sampler, nodes: list[_Nodes], noise: NoiseField, reach: int, threads: int) -> FilterBank:
+def _variance_bank(support: _Support, nodes: list[_Nodes], noise: NoiseField, threads: int) -> FilterBank:
     """The variance kernels; all inputs share the coefficient functions."""
     x, y, r = _all_positions(nodes)
 
     def work(part: slice) -> Array:
-        return _kept_sum(sampler.all(x[part], y[part], r[part])[1], reach).swapaxes(0, 1)
+        return _kept_sum(support.sampler.all(x[part], y[part], r[part])[1], support.reach).swapaxes(0, 1)
 
     squares = _in_batches(work, len(x), threads)
     # What counts is the error of the sum over inputs, so that each weighs as much as its noise does.
@@ -549,10 +582,7 @@ def _knots(knots: Array, first: int, end: int) -> Array:
 
 
 def _interpolation_error(sampler: _Sampler, basis: Array, weights: Array, nodes: list[_Nodes], over: str) -> float:
-    """Rms difference of interpolated and exact ψ between nodes of the field or of the noise ratio.
-
-    What lies outside the modes is left out: it is counted already.
-    """
+    """Rms difference of interpolated and exact ψ between nodes of the field or of the noise ratio."""
     rng = np.random.default_rng(0)
     start, errors = 0, []
     for part in nodes:
@@ -565,7 +595,7 @@ def _interpolation_error(sampler: _Sampler, basis: Array, weights: Array, nodes:
             continue
         x, y, r = (_picked(axis, u, chosen) for axis, u, chosen in zip(axes, rng.random((3, 24)), between, strict=True))
         exact, _ = sampler.psi(x, y, r)
-        exact = centred_crop(exact, basis.shape[1] // 2)
+        exact = _normalised(exact, basis.shape[1] // 2)
         wx, wy, wr = (lagrange_weights(axis, p, _DEGREE) for axis, p in ((part.x, x), (part.y, y), (part.log_ratio, r)))
         amounts = np.zeros((len(values), len(x)))
         for i in range(wx[1].shape[1]):
@@ -573,8 +603,10 @@ def _interpolation_error(sampler: _Sampler, basis: Array, weights: Array, nodes:
                 for k in range(wr[1].shape[1]):
                     factor = wx[1][:, i] * wy[1][:, j] * wr[1][:, k]
                     amounts += factor * values[:, wy[0] + j, wx[0] + i, wr[0] + k]
-        # The modes are orthonormal.
-        errors.append(((amounts - np.tensordot(basis, exact, axes=((1, 2), (1, 2)))) ** 2).sum(axis=0))
+        # What lies outside the modes is counted already. The best amounts are those of least squares.
+        design = basis.reshape(len(basis), -1)
+        best = np.linalg.solve(design @ design.T, design @ exact.reshape(len(exact), -1).T)
+        errors.append((((amounts - best).T @ design) ** 2).sum(axis=1))
     return float(np.sqrt(np.mean(np.concatenate(errors)))) if errors else 0.0
 
 

@@ -25,7 +25,12 @@ def figures(path: str, plan: Plan, qa: QualityFigures) -> dict[str, Any]:
     return {
         "output": path,
         "mode": "spatial" if plan.options.spatial else "constant",
-        "noise": {"svar": plan.noise.science, "tvar": plan.noise.template, "model": plan.options.noise, **_measured(plan)},
+        "noise": {
+            "svar": plan.noise.science,
+            "tvar": plan.noise.template,
+            "model": plan.options.noise,
+            **_measured(plan),
+        },
         "psi": {
             "half_width": psi.half_width,
             "modes": psi.modes,
