@@ -174,9 +174,25 @@ class SourceFreeWindows:
         """
         covariance = self.covariance(lambda box: exposure.image_plane.read(box).astype(np.float32))
         correlation, variance, plateau = correlation_function(covariance, self.pixels)
-        if not variance > 0:
+        # What is left of faint sources makes tails. They are few in the correlation, but count much in the variance,
+        # which is therefore taken from the middle of the distribution.
+        robust = self._robust_variance(exposure) - plateau * variance
+        if not robust > 0:
             raise InputError(f"{exposure.name}: its background has no noise to measure; use --noise white")
-        return MeasuredNoise(variance, correlation, plateau, self.pixels)
+        return MeasuredNoise(robust, correlation, plateau, self.pixels)
+
+    def _robust_variance(self, exposure: Exposure) -> float:
+        return self.scatter(lambda box: exposure.image_plane.read(box).astype(np.float64)) ** 2
+
+    def scatter(self, read: Callable[[Box], Array]) -> float:
+        """Robust standard deviation of an image that is read box by box, its level taken off window by window."""
+        residuals = []
+        for box, use in zip(self.boxes, self.use, strict=True):
+            pixels = read(box)[use]
+            pixels = pixels[np.isfinite(pixels)]
+            if pixels.size:
+                residuals.append(pixels - np.median(pixels))
+        return _scatter(np.concatenate(residuals)) if residuals else np.nan
 
 
 def _scatter(values: Array) -> float:

@@ -179,11 +179,11 @@ class TileWork:
             variance[hole] = np.nan
             mask[hole] |= self._bits["NO_DATA"]
 
-    def image(self, box: Box) -> Array:
-        """The filtered image within a box, which must not be larger than a tile."""
-        outputs = [np.empty(box.shape, dtype=kind) for kind in (np.float32, np.int32, np.float32)]
-        self(box, *outputs)
-        return outputs[0]
+    def pixels(self, box: Box) -> tuple[Array, Array]:
+        """The filtered image and its variance within a box, which must not be larger than a tile."""
+        image, variance = (np.empty(box.shape, dtype=np.float32) for _ in range(2))
+        self(box, image, np.empty(box.shape, dtype=np.int32), variance)
+        return image, variance
 
     def _uncovered(self, inside: Box) -> Array:
         """Pixels for which there is no matching kernel."""

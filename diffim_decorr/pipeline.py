@@ -15,9 +15,9 @@ from diffim_decorr.exposure import Exposure
 from diffim_decorr.filtering import MemorySink, Progress, Sink, TileWork, apply, tiling_of
 from diffim_decorr.matching import MatchingKernel
 from diffim_decorr.options import Options
-from diffim_decorr.plan import Plan, make_plan, with_residual
+from diffim_decorr.plan import Plan, calibrated, make_plan, with_residual
 from diffim_decorr.qa import QualityFigures, max_abs_rho, measure_quality
-from diffim_decorr.spatial import SpatialKernel
+from diffim_decorr.spatial import Box, SpatialKernel
 
 __all__ = ("Result", "decorrelate", "measure", "prepare")
 
@@ -168,19 +168,32 @@ def prepare(
         residual = _residual(plan, windows)
         if residual is not None:
             plan = with_residual(plan, residual)
+        plan = calibrated(plan, _snr_scatter(plan, windows) ** 2)
     return plan
 
 
 def _residual(plan: Plan, windows: SourceFreeWindows) -> Array | None:
     """The correlation function that ψ leaves in the difference, if it is significant."""
     with plan.timed("noise"):
-        box = windows.boxes[0]
-        work = TileWork(plan, tiling_of(plan, box.shape))
-        covariance = windows.covariance(work.image)
+        work = TileWork(plan, tiling_of(plan, windows.boxes[0].shape))
+        covariance = windows.covariance(lambda box: work.pixels(box)[0])
         rho, variance, _ = correlation_function(covariance, windows.pixels)
     if not variance > 0 or max_abs_rho(rho) < _SIGNIFICANT / np.sqrt(windows.pixels):
         return None
     return rho
+
+
+def _snr_scatter(plan: Plan, windows: SourceFreeWindows) -> float:
+    """Robust standard deviation of the decorrelated difference in units of the root of its variance plane."""
+    with plan.timed("noise"):
+        work = TileWork(plan, tiling_of(plan, windows.boxes[0].shape))
+
+        def snr(box: Box) -> Array:
+            image, variance = work.pixels(box)
+            usable = np.isfinite(image) & (variance > 0)
+            return np.where(usable, image, np.nan) / np.sqrt(np.where(usable, variance, 1))
+
+        return windows.scatter(snr)
 
 
 def measure(plan: Plan, sink: Sink) -> QualityFigures:

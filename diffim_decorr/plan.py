@@ -25,7 +25,7 @@ from diffim_decorr.options import Options
 from diffim_decorr.planes import ConstantPlane, Plane
 from diffim_decorr.spatial import GridCoefficients, SpatialKernel
 
-__all__ = ("Plan", "PlaneNoise", "make_plan", "with_residual")
+__all__ = ("Plan", "PlaneNoise", "calibrated", "make_plan", "with_residual")
 
 Array = NDArray[Any]
 
@@ -87,6 +87,8 @@ class Plan:
         Seconds by stage.
     warnings
         What the user should know.
+    calibration
+        Factor of all variances that was measured on the result, 1 if it was not.
     """
 
     science: Exposure
@@ -104,6 +106,7 @@ class Plan:
     point_source: SpatialKernel | None
     timings: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    calibration: float = 1.0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -193,6 +196,19 @@ def with_residual(plan: Plan, residual: Array) -> Plan:
     with plan.timed("psi"):
         decorrelation = _decorrelation(plan.kernels, plan.noise, plan.planes, plan.difference, plan.options, recipe)
     return replace(plan, recipe=recipe, decorrelation=decorrelation)
+
+
+def calibrated(plan: Plan, factor: float) -> Plan:
+    """The same plan with its variances scaled to what was measured on the result, which should be a small change."""
+    if not 0.5 <= factor <= 2.0:
+        plan.warnings.append(
+            f"the noise of the result is {factor:.2f} times what that of the inputs explains; its variance plane is "
+            "left at the latter"
+        )
+        return plan
+    bank = plan.decorrelation.variance
+    scaled = replace(plan.decorrelation, variance=FilterBank(bank.bases * factor, bank.coefficients))
+    return replace(plan, decorrelation=scaled, calibration=factor)
 
 
 def _decorrelation(

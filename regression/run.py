@@ -142,6 +142,8 @@ def figures(summary: dict[str, Any], hdus: fits.HDUList) -> Figures:
     result: Figures = {
         "noise.svar": summary["noise"]["svar"],
         "noise.tvar": summary["noise"]["tvar"],
+        # The variances of inputs whose noise was measured, in units of their planes.
+        "noise.factors": [image["variance_factor"] for image in summary["noise"].get("images", ())],
         "psi.half_width": summary["psi"]["half_width"],
         "psi.modes": summary["psi"]["modes"],
         "psi.sum": [psi.sum() for psi in kernels],

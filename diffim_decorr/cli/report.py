@@ -70,7 +70,11 @@ def _measured(plan: Plan) -> dict[str, Any]:
     if not images:
         return {}
     residual = plan.recipe.residual
-    return {"images": images, "residual_max_abs_rho": None if residual is None else max_abs_rho(residual)}
+    return {
+        "images": images,
+        "residual_max_abs_rho": None if residual is None else max_abs_rho(residual),
+        "calibration": plan.calibration,
+    }
 
 
 def print_summary(summary: dict[str, Any], verbose: bool) -> None:

@@ -429,6 +429,8 @@ def _provenance(plan: Plan, qa: QualityFigures | None, inputs: dict[str, str]) -
                 (f"DCPLAT{k}", plane.measured.plateau, f"plateau taken off image {k}"),
                 (f"DCMPIX{k}", plane.measured.pixels, f"source-free pixels of image {k}"),
             ]
+    if options.noise == "measured":
+        cards.append(("DCVCAL", plan.calibration, "factor of the variance measured on the result"))
     if plan.recipe.residual is not None:
         cards.append(("DCRESID", max_abs_rho(plan.recipe.residual), "correlation left by the first filter"))
     if options.kernel_at is not None:
