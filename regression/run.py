@@ -228,6 +228,8 @@ def moved_by(stored: Any, found: Any, rule: dict[str, Any]) -> tuple[str, str, s
         same = isinstance(found, list) and [v is None for v in stored] == [v is None for v in found]
         if not same:
             return f"{len(stored)} values", "other values missing", "the same"
+        if not stored:
+            return None
         old, new = (np.array([v for v in values if v is not None], dtype=float) for values in (stored, found))
         limit = rule.get("abs", 0.0) + rule.get("rel", 0.0) * np.abs(old)
         change = np.abs(new - old)
