@@ -7,7 +7,7 @@ SCI / ERR / DQ (JWST, HST), HOTPANTS layers (told apart by OBJECT), or a plain i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from diffim_decorr.io.fits import (
     is_image,
     open_fits,
     read_array,
+    readable_cards,
     select_hdu,
     split_spec,
 )
@@ -132,14 +133,14 @@ def read_exposure(
         layers = _find_layers(path, hdus, extension)
         name = hdu_label(path, hdus, layers.image)
         image = _real(image_plane(path, hdus, layers.image), layers.image)
-        header = _merged(fits.Header() if layers.image is hdus[0] else hdus[0].header, layers.image.header)
+        headers = [layers.image.header] if layers.image is hdus[0] else [layers.image.header, hdus[0].header]
         own_variance, own_mask = None, _NO_MASK
         if variance is noise is weight is None:
             own_variance = _variance_of(path, hdus, layers, image.shape, name)
         if mask is None and layers.mask is not None:
             own_mask = _mask_of(path, hdus, layers.mask, image.shape, name)
         own_psf = _psf_of(path, hdus) if psf is None else None
-        xy0, missing_value = _xy0(header, name), _missing_value(header)
+        xy0, missing_value = _xy0(headers, name), _missing_value(headers)
     companions = ((variance, None, "VARIANCE"), (noise, _squared, "ERR"), (weight, _inverse, "WHT"))
     given = [
         _read_plane(other, convert, usual, image.shape, name)
@@ -153,7 +154,7 @@ def read_exposure(
         given[0] if given else own_variance,
         mask_plane,
         mask_planes=mask_planes,
-        header=header,
+        header=_merged(headers),
         psf=own_psf if psf is None else read_psf(psf),
         xy0=xy0,
         missing_value=missing_value,
@@ -415,21 +416,26 @@ def _psf_of(path: str, hdus: fits.HDUList) -> Array | None:
     return _checked_psf(read_array(hdus, hdu, name), name)
 
 
-def _merged(primary: fits.Header, image: fits.Header) -> fits.Header:
+def _merged(headers: Sequence[fits.Header]) -> fits.Header:
     """The image's header, and below it what the primary header adds."""
-    header = image.copy(strip=True)
-    own = set(header)
-    for card in primary.copy(strip=True).cards:
-        if card.keyword not in own or card.keyword in ("HISTORY", "COMMENT", ""):
-            header.append(card, bottom=True)
+    header = fits.Header()
+    for other in headers:
+        own = set(header)
+        for card in readable_cards(other.copy(strip=True)):
+            if card.keyword not in own or card.keyword in ("HISTORY", "COMMENT", ""):
+                header.append(card, bottom=True)
     return header
 
 
-def _xy0(header: fits.Header, name: str) -> tuple[int, int]:
+def _get(headers: Sequence[fits.Header], key: str, default: Any = None) -> Any:
+    return next((header[key] for header in headers if key in header), default)
+
+
+def _xy0(headers: Sequence[fits.Header], name: str) -> tuple[int, int]:
     # The alternative WCS "A" of afw: the parent position of the first pixel (0-based).
-    if str(header.get("CTYPE1A", "")).strip() != "LINEAR":
+    if str(_get(headers, "CTYPE1A", "")).strip() != "LINEAR":
         return 0, 0
-    cards = {key: header.get(key, default) for key, default in _PARENT_CARDS}
+    cards = {key: _get(headers, key, default) for key, default in _PARENT_CARDS}
     for key, value in cards.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**31:
             raise InputError(f"{name}: card {key} = {value!r} is no position in a parent frame")
@@ -437,6 +443,6 @@ def _xy0(header: fits.Header, name: str) -> tuple[int, int]:
     return x0, y0
 
 
-def _missing_value(header: fits.Header) -> float | None:
-    value = header.get("MASKVAL")
+def _missing_value(headers: Sequence[fits.Header]) -> float | None:
+    value = _get(headers, "MASKVAL")
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -33,6 +33,7 @@ __all__ = (
     "is_image",
     "open_fits",
     "read_array",
+    "readable_cards",
     "select_hdu",
     "split_spec",
 )
@@ -276,6 +277,24 @@ def read_array(hdus: fits.HDUList, hdu: Any, name: str) -> Array:
     while array.ndim > 2 and len(array) == 1:
         array = array[0]
     return array
+
+
+def readable_cards(header: fits.Header) -> list[fits.Card]:
+    """The cards that keep to the standard or can be made to, and of repeated keywords the first."""
+    cards, seen = [], set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        for card in header.cards:
+            try:
+                # To ask for the text is what makes astropy mend a card.
+                keyword, text, _ = card.keyword, str(card), card.value
+            except (VerifyError, ValueError):
+                continue
+            commentary = keyword in ("COMMENT", "HISTORY", "")
+            if commentary or (keyword not in seen and (text[8:10] == "= " or text.startswith("HIERARCH "))):
+                seen.add(keyword)
+                cards.append(card)
+    return cards
 
 
 def holds_integers(hdu: Any) -> bool:

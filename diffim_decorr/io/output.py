@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.io.fits.verify import VerifyError
 from numpy.typing import NDArray
 
 from diffim_decorr._version import __version__
 from diffim_decorr.errors import InputError
 from diffim_decorr.io.checksum import add_words, fold, set_checksum
+from diffim_decorr.io.fits import readable_cards
 from diffim_decorr.plan import Plan
 from diffim_decorr.planes import FilePlane
 from diffim_decorr.qa import QualityFigures, max_abs_rho
@@ -43,11 +43,15 @@ Array = NDArray[Any]
 
 _BLOCK = 2880
 # Room for cards that are not known before the pixels are written.
-_SPARE_CARDS = 108
+_SPARE_CARDS = 72
 # Cards that place an image on the sky or in its parent frame, and so belong to each plane.
 _WCS_CARD = re.compile(
     r"(WCSAXES|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CUNIT\d|CROTA\d|CD\d_\d|PC\d_\d|PV\d_\d+|PS\d_\d+|LONPOLE|LATPOLE|LTV\d|LTM\d_\d)[A-Z]?"
     r"|RADESYS[A-Z]?|EQUINOX[A-Z]?|EPOCH|(A|B|AP|BP)_(ORDER|\d+_\d+|DMAX)|WAT\d_\d+"
+)
+_AXIS_CARD = re.compile(
+    r"(?:CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA|CNAME|CRDER|CSYER|PV|PS|LTV|WAT)(\d)(?:_\d+)?[A-Z]?"
+    r"|(?:CD|PC|LTM)(\d)_(\d)[A-Z]?"
 )
 # Cards of the difference that would be wrong or misleading about the result, or refer to HDUs that it has not.
 _DROPPED_CARD = re.compile(
@@ -318,16 +322,12 @@ def _compressed(hdu: Any, kind: str) -> fits.CompImageHDU:
 
 
 def _inherited(plan: Plan) -> Iterator[fits.Card]:
-    """The difference's cards that can be read, each keyword once."""
-    seen = set()
-    for card in () if plan.difference.header is None else plan.difference.header.cards:
-        keyword = card.keyword
-        try:
-            sound = bool(keyword) and (isinstance(card.value, str) or len(str(card)) == 80)
-        except (VerifyError, ValueError):
-            continue
-        if sound and (keyword not in seen or keyword in ("COMMENT", "HISTORY")):
-            seen.add(keyword)
+    """The difference's cards, but for axes that the output has not."""
+    for card in [] if plan.difference.header is None else readable_cards(plan.difference.header):
+        axes = _AXIS_CARD.fullmatch(card.keyword)
+        if card.keyword.startswith("WCSAXES"):
+            yield fits.Card(card.keyword, 2, card.comment)
+        elif card.keyword and (axes is None or set(axes.groups()) <= {"1", "2", None}):
             yield card
 
 
