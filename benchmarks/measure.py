@@ -27,6 +27,8 @@ class Sample:
     ----------
     wall
         Seconds from start to end of its process.
+    cpu
+        Seconds of all its threads on the processors.
     peak
         Its largest resident memory [MiB].
     said
@@ -34,6 +36,7 @@ class Sample:
     """
 
     wall: float
+    cpu: float
     peak: float
     said: dict[str, Any]
 
@@ -87,7 +90,8 @@ def timed(command: Sequence[object], *, settle: bool = True) -> Sample:
         raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stderr.strip()}")
     figures = json.loads(done.stdout)
     output = figures["output"].strip()
-    return Sample(figures["wall"], figures["peak"], json.loads(output) if output.startswith("{") else {})
+    said = json.loads(output) if output.startswith("{") else {}
+    return Sample(figures["wall"], figures["cpu"], figures["peak"], said)
 
 
 def interleaved(

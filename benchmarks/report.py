@@ -22,6 +22,13 @@ _HOW = (
     "4096². Files are in the page cache; what was written is flushed to the disk between runs."
 )
 
+# The benchmarks alone keep the load near the two threads they mostly use.
+_BUSY = 3.0
+_BUSY_REMARK = (
+    "**The machine was busy with other work**, as its load averages show. Where a run has threads and what it is "
+    "compared to has none, ratios are worse than they are on a machine of one's own."
+)
+
 _LIMITS = """\
 ## Limits
 
@@ -60,6 +67,8 @@ def page(
     about = {"date": date, **machine, "load average before and after": f"{load[0]}, {load[1]}"}
     how = _HOW.format(rounds=rounds, twice=2 * rounds + 1, large=large_rounds(rounds))
     parts = [_HEAD, _wrapped(how), _markdown(Table("", ("", ""), list(about.items())))]
+    if max(map(float, load)) > _BUSY:
+        parts.append(_wrapped(_BUSY_REMARK))
     bars = [bar for suite in measured for bar in suite.bars]
     if bars:
         parts.append("## Bars\n")

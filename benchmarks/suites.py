@@ -122,7 +122,14 @@ def startup(plan: Plan) -> Measured:
 
 def whole(plan: Plan) -> Measured:
     """Whole runs against a process that only reads and writes."""
-    headings = ("pixels", "reading and writing alone [s]", "decorr [s]", "ratio", "peak memory [MiB]")
+    headings = (
+        "pixels",
+        "reading and writing alone [s]",
+        "decorr [s]",
+        "ratio",
+        "ratio of CPU time",
+        "peak memory [MiB]",
+    )
     tables = {mode: Table(f"{mode.capitalize()} ψ", headings) for mode in _MODES}
     bars, figures = [], {}
     for size in plan.sizes:
@@ -150,8 +157,9 @@ def whole(plan: Plan) -> Measured:
         "`decorr run` with full variance propagation and a HOTPANTS kernel of order 2 and 21² pixels, against a Python "
         "process that only reads the five planes it needs (mask and variance of the science and of the template image, "
         "the difference) and writes the three of the output with astropy. decorr also syncs its output to the disk, "
-        "computes its checksums and measures the noise that is left; the other does not. The images are white noise; a "
-        "simulated field of stars with saturated ones, cosmic rays and missing corners follows."
+        "computes its checksums and measures the noise that is left; the other does not. CPU time is that of all "
+        "threads. The images are white noise; a simulated field of stars with saturated ones, cosmic rays and missing "
+        "corners follows."
     )
     return Measured("Whole runs", text, [*tables.values(), scene], bars, figures)
 
@@ -262,9 +270,9 @@ def stages(plan: Plan) -> Measured:
         tables.append(table)
     rmtree(folder)
     text = (
-        "Medians of the seconds that `decorr run --json` tells for each stage. *Start and end* is what the process "
-        "takes before and after its own clock runs: the interpreter, the command line, and freeing memory. *read* has "
-        "the import of numpy and astropy in it. *finish* is the header, the checksums, and waiting for the disk."
+        "Medians of the seconds that `decorr run --json` tells for each stage. *process* is what passes before and "
+        "after the command's own clock runs: the interpreter, the options, freeing memory. *start* is imports, and "
+        "*finish* the header, the checksums and waiting for the disk."
     )
     return Measured("Where the time goes", text, tables, figures=figures)
 
@@ -291,7 +299,6 @@ _METHODS = {
     "lsst-cells": ("LSST's cells, averaged, full variance", "decorr-spatial-full"),
     "lsst-cells-cropped": ("LSST's cells, borders thrown away, full variance", "decorr-spatial-full"),
 }
-_STAGES = ("start and end", "read", "noise", "psi", "filter", "qa", "finish")
 
 
 def _interleaved(plan: Plan, commands: Mapping[str, Sequence[object]], rounds: int) -> dict[str, list[Sample]]:
@@ -300,6 +307,10 @@ def _interleaved(plan: Plan, commands: Mapping[str, Sequence[object]], rounds: i
 
 def _wall(sample: Sample) -> float:
     return sample.wall
+
+
+def _cpu(sample: Sample) -> float:
+    return sample.cpu
 
 
 def _seconds(sample: Sample) -> float:
@@ -326,7 +337,8 @@ def _row(samples: dict[str, list[Sample]], mode: str) -> tuple[tuple[str, ...], 
     mine, floor = samples[mode], samples["floor"]
     over, peak = ratio(mine, floor, _wall), _peak(mine)
     seconds = [f"{spread([s.wall for s in part]):.2f}" for part in (floor, mine)]
-    return (*seconds, f"{over:.2f}", f"{peak:.0f}"), over, peak
+    processors = f"{ratio(mine, floor, _cpu):.2f}"
+    return (*seconds, f"{over:.2f}", processors, f"{peak:.0f}"), over, peak
 
 
 def _scene(plan: Plan) -> tuple[list[Path], Path]:
@@ -336,12 +348,13 @@ def _scene(plan: Plan) -> tuple[list[Path], Path]:
 
 
 def _stages_of(samples: Sequence[Sample]) -> dict[str, float]:
-    """Median seconds of each stage, what is not told included."""
-    said = [{**s.said["timings"]} for s in samples]
-    for sample, stage in zip(samples, said, strict=True):
-        stage["start and end"] = sample.wall - stage["total"]
-        stage["finish"] = stage["total"] - sum(stage[name] for name in ("read", "noise", "psi", "filter", "qa"))
-    return {name: spread([stage[name] for stage in said]).median for name in _STAGES}
+    """Median seconds of each stage, and of what is not told."""
+    said = []
+    for sample in samples:
+        told = dict(sample.said["timings"])
+        total = told.pop("total")
+        said.append({"process": sample.wall - total, **told, "finish": total - sum(told.values())})
+    return {name: spread([stage[name] for stage in said]).median for name in said[0]}
 
 
 def _stage_table(mode: str, size: int, samples: Sequence[Sample]) -> Table:
