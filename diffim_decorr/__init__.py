@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from diffim_decorr._version import __version__
 
 if TYPE_CHECKING:
+    from diffim_decorr.contributions import Contribution
     from diffim_decorr.errors import DecorrWarning, InputError
     from diffim_decorr.exposure import Exposure
     from diffim_decorr.io.exposures import read_exposure, read_psf
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # Imported when first used: `decorr --version` must not wait for numpy and astropy.
 _HOMES = {
+    "Contribution": "contributions",
     "DecorrWarning": "errors",
     "Exposure": "exposure",
     "InputError": "errors",
@@ -33,6 +35,7 @@ _HOMES = {
 }
 
 __all__ = (
+    "Contribution",
     "DecorrWarning",
     "Exposure",
     "InputError",

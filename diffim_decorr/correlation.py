@@ -36,7 +36,7 @@ Array = NDArray[Any]
 _MAX_LAG = 20
 _FEWEST = 3000
 # Faint extended sources show when smoothed more than point sources need.
-_WIDE_SMOOTHING, _WIDE_THRESHOLD = 4.0, 3.5
+_WIDE_SMOOTHING, _WIDE_THRESHOLD = 4.0, 2.5
 # A plateau of the covariance at large lags comes from structure, not from noise; above this fraction of the variance
 # it is doubtful what the rest comes from.
 _HIGH_PLATEAU = 0.3

@@ -55,9 +55,11 @@ _SUM_WEIGHT = 20.0
 # Degree of the interpolation between nodes, and how many of them are enough to begin with or to find the modes.
 _DEGREE = 7
 _MOST_NODES = 9
+_USUAL_SPACING = 256.0
 _MOST_SAMPLES = 600
 _MOST_RATIOS = 24
-_SMALLEST_SPACING = 16.0
+_SMALLEST_SPACING = 8.0
+_FEWEST_INTERVALS = 4
 _BATCH = 32
 
 
@@ -212,10 +214,13 @@ class _Nodes:
     log_ratio: Array
 
     @classmethod
-    def over(cls, box: Box, spacing: float, log_ratio: Array) -> _Nodes:
+    def over(cls, box: Box, spacing: float, log_ratio: Array, level: int = 0) -> _Nodes:
+        """Nodes that are not farther apart than a spacing, halved as many times as the level says."""
+
         def axis(first: int, end: int) -> Array:
-            count = max(2, int(np.ceil((end - 1 - first) / spacing)) + 1)
-            return np.linspace(first, end - 1, count) if end - first > 1 else np.array([float(first)])
+            # However short an axis is, the kernel may go through all its range along it.
+            intervals = max(_FEWEST_INTERVALS, int(np.ceil((end - 1 - first) / spacing))) << level
+            return np.linspace(first, end - 1, min(intervals + 1, end - first))
 
         return cls(box, axis(box.x0, box.x1), axis(box.y0, box.y1), log_ratio)
 
@@ -266,8 +271,8 @@ def build_decorrelation(
     tolerance
         Bound of the rms error in units of the noise.
     node_spacing
-        Distance of nodes in pixels to begin with, or an eighth of the field where that is more; it is halved until
-        the tolerance is met.
+        Distance of nodes in pixels to begin with; it is halved until the tolerance is met. The usual 256 pixels stand
+        for an eighth of the field where that is more.
     recipe
         What ψ is to do, whitening by default.
     threads
@@ -294,22 +299,25 @@ def build_decorrelation(
         ratio_nodes = np.array([noise.mean_log_ratio])
         boxes = (Box(0, 0, shape[1], shape[0]),)
     constant = all(kernel.is_constant for kernel in inputs) and len(boxes) == 1
-    probes = [_Nodes.over(box, max(box.shape) / 2 if not constant else np.inf, ratio_nodes[[0, -1]]) for box in boxes]
+    probes = [_probes(box, ratio_nodes[[0, -1]], constant) for box in boxes]
     support = _supports(inputs, noise, recipe, probes, tolerance)
     if constant and len(ratio_nodes) == 1:
         return _constant(support, ratio_nodes)
     extent = max(max(box.shape) for box in boxes)
-    spacing = np.inf if constant else min(max(node_spacing, extent / (_MOST_NODES - 1)), extent / 4)
+    spacing = max(node_spacing, extent / (_MOST_NODES - 1)) if node_spacing >= _USUAL_SPACING else node_spacing
+    if constant:
+        boxes, spacing = (Box(0, 0, 1, 1),), 1.0
+    level = 0
     while True:
-        nodes = [_Nodes.over(box, spacing, ratio_nodes) for box in boxes]
+        nodes = [_Nodes.over(box, spacing, ratio_nodes, level) for box in boxes]
         trial = _psi_from_nodes(support, nodes, tolerance, threads)
         if trial.error <= tolerance:
             break
         if trial.ratio_error > trial.field_error and len(ratio_nodes) < _MOST_RATIOS:
             low, high = ratio_nodes[0], ratio_nodes[-1]
             ratio_nodes = np.linspace(low, high, min(len(ratio_nodes) + 3, _MOST_RATIOS))
-        elif spacing / 2 >= _SMALLEST_SPACING and not constant:
-            spacing /= 2
+        elif extent / (_FEWEST_INTERVALS << level) >= _SMALLEST_SPACING and not constant:
+            level += 1
         else:
             break
     gaps = [float(np.diff(axis).max()) for part in nodes for axis in (part.x, part.y) if len(axis) > 1]
@@ -351,6 +359,12 @@ def variation(
 def _boxes(inputs: Sequence[SpatialKernel], shape: tuple[int, int]) -> tuple[Box, ...]:
     """The rectangles within which all kernels are smooth."""
     return next((kernel.boxes for kernel in inputs if kernel.boxes), (Box(0, 0, shape[1], shape[0]),))
+
+
+def _probes(box: Box, log_ratio: Array, constant: bool) -> _Nodes:
+    """Corners, edges and centre of a box, where ψ may be widest."""
+    y, x = (np.unique([first, (first + last) / 2, last]) for first, last in _extents(box))
+    return _Nodes(box, x[:1], y[:1], log_ratio) if constant else _Nodes(box, x, y, log_ratio)
 
 
 def _extents(box: Box) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -436,8 +450,10 @@ def _constant(support: _Support, ratio: Array) -> Decorrelation:
 
 
 def _normalised(psi: Array, half_width: int) -> Array:
+    """ψ cut to its support, with Σψ = 1: what is missing is spread thinly, where a factor would change all of ψ."""
     cut = centred_crop(psi, half_width)
-    normalised: Array = cut / cut.sum(axis=(-2, -1), keepdims=True)
+    missing = 1 - cut.sum(axis=(-2, -1), keepdims=True)
+    normalised: Array = cut + missing / (cut.shape[-2] * cut.shape[-1])
     return normalised
 
 

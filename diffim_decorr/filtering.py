@@ -24,6 +24,8 @@ Progress = Callable[[int, int], None]
 # units of the noise (of the median for variances), are transformed in double precision.
 _BRIGHT = 300.0
 _BRIGHT_VARIANCE = 1e4
+# A variance this many times that of the background says that there is no information.
+_BOUNDLESS = 1e8
 
 
 class Sink(Protocol):
@@ -218,17 +220,18 @@ class TileWork:
         for k, (noise, level) in enumerate(zip(self._plan.planes, self._levels, strict=True)):
             array, pixels = self._buffer(f"variance{k}", window, inside)
             noise.plane.read_into(inside, pixels)
-            hole = _fill_unknown(pixels, level)
-            if hole is not None:
-                holes.append(hole[own])
+            unknown = _fill_unknown(pixels, level)
+            if unknown is not None:
+                hole = unknown[0][own]
+                holes.append((hole, unknown[1][own][hole]))
             if replaced is not None:
                 pixels[replaced] = 0
             padded.append(array)
         result = self._propagate(tile, self._precise(padded, _BRIGHT_VARIANCE * max(self._levels)))
         # Rounding may leave tiny negative values where all pixels around are replaced.
         np.maximum(result, 0, out=result)
-        for hole in holes:
-            result[hole] = np.nan
+        for hole, values in holes:
+            result[hole] = values
         return result
 
     def _estimated_variance(self, tile: Box) -> Array:
@@ -237,9 +240,9 @@ class TileWork:
         result: Array = np.zeros(tile.shape)
         for noise, level, gain in zip(self._plan.planes, self._levels, gains, strict=True):
             variance = noise.plane.read(tile).astype(np.float64)
-            hole = _fill_unknown(variance, level)
-            if hole is not None:
-                variance[hole] = np.nan
+            unknown = _fill_unknown(variance, level)
+            if unknown is not None:
+                variance[unknown[0]] = unknown[1][unknown[0]]
             result += gain * variance
         return result
 
@@ -259,13 +262,21 @@ class TileWork:
             mask[bad] |= self._bits["DECORR_BAD"]
 
 
-def _fill_unknown(variance: Array, level: float) -> Array | None:
-    """Put the background's variance where there is none; tell where it is not finite, if anywhere."""
+def _fill_unknown(variance: Array, level: float) -> tuple[Array, Array] | None:
+    """Put the background's variance where there is none.
+
+    Returns
+    -------
+    hole, values
+        Where the variance stands for a pixel without information, being not finite or beyond all bounds, and the
+        variance as it was; None if there is no such pixel.
+    """
     # Comparisons with NaN are false, so that one pass finds all that is usual.
-    known = (variance > 0) & (variance < np.inf)
+    known = (variance > 0) & (variance < _BOUNDLESS * level)
     if known.all():
         return None
-    hole = ~np.isfinite(variance)
+    hole = ~known & ~(variance <= 0)
+    values = variance.copy()
     # An unknown variance is most likely that of the background.
     variance[~known] = level
-    return hole if hole.any() else None
+    return (hole, values) if hole.any() else None

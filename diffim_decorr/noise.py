@@ -257,10 +257,10 @@ def _local_log(exposure: Exposure, mean: float, bad_planes: Sequence[str], cell:
     result = np.full((rows, columns), np.nan)
     for row in range(rows):
         strip = Box(0, row * cell, nx, min((row + 1) * cell, ny))
-        variance = plane.read(strip)[::step, ::step].astype(np.float32)
+        variance = plane.read_every(strip, step).astype(np.float32)
         usable = np.isfinite(variance) & (variance > 0)
         if exposure.mask_plane is not None:
-            usable &= ~any_of(exposure.mask_plane.read(strip)[::step, ::step], exposure.mask_planes, bad_planes)
+            usable &= ~any_of(exposure.mask_plane.read_every(strip, step), exposure.mask_planes, bad_planes)
         width = cell // step
         padding = columns * width - variance.shape[1]
         values = np.pad(np.where(usable, variance, np.nan), ((0, 0), (0, padding)), constant_values=np.nan)

@@ -254,7 +254,7 @@ def _remarks(
     if options.spatial and decorrelation.error > options.tolerance:
         yield (
             f"the decorrelation kernel is accurate to {decorrelation.error:.1e} of the noise only, not to the "
-            f"tolerance of {options.tolerance:.0e}: the matching kernel varies within few pixels"
+            f"tolerance of {options.tolerance:.0e}: the matching kernel or the noise varies within few pixels"
         )
     if not options.spatial:
         varies = variation(kernels, noise, difference.shape, decorrelation, recipe)
@@ -321,7 +321,7 @@ def _plane_noise(
 def _noise_field(contributions: Sequence[Contribution], planes: Sequence[PlaneNoise], options: Options) -> NoiseField:
     log_ratio = None
     exposures = [c.exposure for c in contributions if c.exposure is not None and c.noise is None]
-    if options.spatial and len(contributions) == len(exposures) == 2:
+    if len(contributions) == len(exposures) == 2:
         log_ratio = local_noise(exposures[0], exposures[1], (planes[0].level, planes[1].level), options.bad_planes)
         if log_ratio is not None:
             shift = np.log(planes[1].factor / planes[0].factor)

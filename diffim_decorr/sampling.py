@@ -33,13 +33,13 @@ _WINDOW = 256
 # thresholds in units of the smoothed noise, and how far around the mask is grown. The first threshold is high enough
 # for noise alone to lose few pixels; masking more of its peaks would itself correlate what is left.
 _SMOOTHING = 1.5
-_TIERS = ((3.5, 5), (10.0, 9), (100.0, 18))
+_TIERS = ((4.0, 5), (10.0, 9), (100.0, 18))
 
 
 def sample_boxes(shape: tuple[int, int]) -> list[Box]:
     """Windows in an order in which any number of them, from the first on, is spread over the field."""
-    height, width = min(_WINDOW, shape[0]), min(_WINDOW, shape[1])
-    rows, columns = shape[0] // height, shape[1] // width
+    rows, columns = -(-shape[0] // _WINDOW), -(-shape[1] // _WINDOW)
+    height, width = shape[0] // rows, shape[1] // columns
     order = np.argsort((np.arange(rows * columns) * 0.6180339887498949) % 1.0, kind="stable")
     boxes = []
     for index in order:

@@ -73,6 +73,7 @@ def main() -> None:
         warnings.simplefilter("ignore")
     try:
         cli(standalone_mode=False)
+        sys.stdout.flush()  # while there is somebody to tell what goes wrong
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

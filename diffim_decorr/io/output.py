@@ -261,9 +261,7 @@ def _naming(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None:
-            raise
-        raise OSError(error.errno, error.strerror, path) from error
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), path) from error
 
 
 def _move(temporary: str, path: str, overwrite: bool) -> None:
