@@ -311,6 +311,7 @@ def test_kernel(folder: Path, defect: str) -> None:
 
 
 PSFS = {
+    "a table": (table, "no HDU holds a 2-D image"),
     "missing": (Path.unlink, "no such file"),
     "NaN": (pixels(np.full((5, 5), np.nan)), "not finite"),
     "zero": (pixels(np.zeros((5, 5))), "sum of 0"),
@@ -326,6 +327,11 @@ def test_psf(folder: Path, defect: str) -> None:
     spoil, says = PSFS[defect]
     spoil(folder / "psf.fits")
     refuse(folder, (*INPUTS, "--psf", "psf.fits"), ("psf.fits", says))
+
+
+def test_psf_in_an_hdu_without_image(folder: Path) -> None:
+    table(folder / "psf.fits")
+    refuse(folder, (*INPUTS, "--psf", "psf.fits[1]"), ("psf.fits[1]: holds no image",))
 
 
 def test_psf_of_an_input(folder: Path) -> None:

@@ -437,6 +437,15 @@ def test_scaled_integers_with_blanks(tmp_path: Path, dtype: str, packed: bool) -
     check(exposure.image_plane, expected)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_scaled_integers(tmp_path: Path, packed: bool) -> None:
+    path = tmp_path / "image.fits"
+    fits.writeto(path, np.arange(713, dtype="i2").reshape(SHAPE))
+    with fits.open(path, mode="update", do_not_scale_image_data=True) as hdus:
+        hdus[0].header.update({"BSCALE": 0.5, "BZERO": 2.0})
+    check(read_exposure(gzipped(path) if packed else path).image_plane, np.arange(713).reshape(SHAPE) * 0.5 + 2)
+
+
 def test_blanks_of_unscaled_integers(path: Path) -> None:
     stored = RNG.integers(0, 100, SHAPE).astype("i4")
     stored[3, 4:7] = -9
@@ -614,6 +623,13 @@ def test_long_headers(path: Path) -> None:
     header = fits.Header([(f"KEY{k}", k) for k in range(2000)])
     fits.writeto(path, IMAGE, header)
     check(read_exposure(path).image_plane, IMAGE)
+
+
+def test_headers_without_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fits.writeto(path, IMAGE, fits.Header([(f"KEY{k}", k) for k in range(200)]))
+    monkeypatch.setattr("diffim_decorr.io.fits._LONGEST_HEADER", 4)
+    with pytest.raises(InputError, match="the header has no end"):
+        read_exposure(path)
 
 
 def test_remarks_of_astropy_are_not_passed_on(path: Path) -> None:

@@ -50,6 +50,8 @@ _END = b"END" + 77 * b" "
 # The cards that say where an HDU ends.
 _STRUCTURE = re.compile(rb"(BITPIX|NAXIS\d{0,3}|[PG]COUNT|GROUPS) *$")
 
+_CARD = re.compile(r"[A-Z0-9_-]{1,8} *(?<=^.{8})= |HIERARCH ")
+
 
 def split_spec(spec: str | os.PathLike[str]) -> tuple[str, Extension]:
     """Split ``name.fits[EXT]`` into the file's name and the HDU that is meant.
@@ -291,7 +293,7 @@ def readable_cards(header: fits.Header) -> list[fits.Card]:
             except (VerifyError, ValueError):
                 continue
             commentary = keyword in ("COMMENT", "HISTORY", "")
-            if commentary or (keyword not in seen and (text[8:10] == "= " or text.startswith("HIERARCH "))):
+            if commentary or (keyword not in seen and _CARD.match(text)):
                 seen.add(keyword)
                 cards.append(card)
     return cards
