@@ -305,11 +305,12 @@ def build_decorrelation(
         return _constant(support, ratio_nodes)
     extent = max(max(box.shape) for box in boxes)
     spacing = max(node_spacing, extent / (_MOST_NODES - 1)) if node_spacing >= _USUAL_SPACING else node_spacing
-    if constant:
-        boxes, spacing = (Box(0, 0, 1, 1),), 1.0
     level = 0
     while True:
-        nodes = [_Nodes.over(box, spacing, ratio_nodes, level) for box in boxes]
+        if constant:
+            nodes = [_probes(box, ratio_nodes, constant) for box in boxes]
+        else:
+            nodes = [_Nodes.over(box, spacing, ratio_nodes, level) for box in boxes]
         trial = _psi_from_nodes(support, nodes, tolerance, threads)
         if trial.error <= tolerance:
             break
