@@ -494,6 +494,15 @@ def pipe(folder: Path) -> Args:
     return "-o", "out.fits", "--overwrite"
 
 
+def stack(out: str) -> Spoil:
+    def spoil(folder: Path) -> Args:
+        shutil.copy(folder / "tmpl.fits", folder / "deep.fits")
+        (folder / "stack.toml").write_text("[[science]]\nnoise = 2.0\n[[template]]\nfile = 'deep.fits[IMAGE]'\n")
+        return "--inputs", "stack.toml", "-o", out, "--overwrite"
+
+    return spoil
+
+
 def always(*args: str) -> Spoil:
     return lambda folder: args
 
@@ -504,6 +513,19 @@ OUTPUTS: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     "difference": (always("-o", "./diff.fits", "--overwrite"), ("diff.fits: the output is the same file",)),
     "kernel": (always("-o", "kernel.fits", "--overwrite"), ("kernel.fits: the output is the same file",)),
     "PSF": (always("--psf", "psf.fits", "-o", "psf.fits", "--overwrite"), ("psf.fits: the output is the same file",)),
+    "kernel of the science image": (
+        always("--pre-conv-kernel", "psf.fits", "-o", "psf.fits", "--overwrite"),
+        ("psf.fits: the output is the same file",),
+    ),
+    "list of images": (stack("stack.toml"), ("stack.toml: the output is the same file as the input",)),
+    "image of a list": (stack("deep.fits"), ("deep.fits: the output is the same file as the input",)),
+    "option file": (
+        lambda folder: (
+            (folder / "my.toml").write_text("spatial = true"),
+            ("--config", "my.toml", "-o", "my.toml", "--overwrite"),
+        )[1],
+        ("my.toml: the output is the same file as the input",),
+    ),
     "symbolic link": (link(Path.symlink_to, "tmpl.fits"), ("out.fits: the output is the same file as the input",)),
     "hard link": (link(Path.hardlink_to, "kernel.fits"), ("out.fits: the output is the same file as the input",)),
     "exists": (occupied, ("out.fits: the output exists already; --overwrite replaces it",)),

@@ -163,6 +163,12 @@ def test_provenance(good: Path, made: Path) -> None:
     assert header["DCTVAR"] == pytest.approx(2.25)
 
 
+def test_kernel_of_the_science_image_in_the_header(folder: Path) -> None:
+    succeed(folder, "--pre-conv-kernel", "psf.fits[0]", *OUT)
+    assert fits.getheader(folder / "out.fits")["DCPRECON"] == "psf.fits[0]"
+    sound(folder / "out.fits")
+
+
 def test_options_in_the_header(folder: Path) -> None:
     fits.writeto(folder / "variance.fits", np.full(SHAPE, 2.25, "f4"))
     options = ("--svar", "4.5", "--convolved", "science", "--variance", "estimate", "--kernel-at", "3", "4.5")

@@ -45,6 +45,7 @@ def _load(ctx: click.Context, _param: click.Parameter, path: str | None) -> str 
             raise InputError(f"{path}: {key}: {error.message}") from error
         assert parameter.name is not None
         defaults[parameter.name] = not value if opposite else value
+    ctx.meta["config"] = path
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
     return path
 

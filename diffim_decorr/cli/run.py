@@ -83,6 +83,7 @@ def _planes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 @click.option(
     "--tolerance", type=float, default=1e-3, show_default=True, metavar="F", help="Bound of the rms error / noise."
 )
+@click.option("--half-width", type=int, metavar="PX", help="Of the decorrelation kernel  [default: by the tolerance]")
 @click.option("--max-gain", type=float, default=1e4, show_default=True, metavar="F", help="Limit of the filter's gain.")
 @click.option(
     "--bad-fraction",
@@ -113,7 +114,7 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
     from diffim_decorr.filtering import apply
     from diffim_decorr.io.exposures import read_exposure, read_psf
     from diffim_decorr.io.fits import split_spec
-    from diffim_decorr.io.inputs import read_inputs
+    from diffim_decorr.io.inputs import input_files, read_inputs
     from diffim_decorr.io.kernels import read_kernel
     from diffim_decorr.io.output import OutputFile, check_output, default_output
     from diffim_decorr.options import Options
@@ -132,6 +133,10 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
     companions = [given[name] for name in _FILES if given[name] is not None]
     inputs = [split_spec(name)[0] for name in (sci, tmpl, diff, given["kernel"], *companions)]
     path = default_output(split_spec(diff)[0]) if given["output"] is None else given["output"]
+    if given["inputs"] is not None:
+        inputs += [split_spec(name)[0] for name in input_files(given["inputs"])]
+    if "config" in (meta := click.get_current_context().meta):
+        inputs.append(meta["config"])
     check_output(path, inputs, given["overwrite"])
     science, template = (
         read_exposure(
@@ -179,13 +184,13 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
 
 _KNOBS = (
     "kernel_at", "svar", "tvar", "bad_planes", "replace_planes", "variance", "node_spacing", "tolerance",
-    "max_gain", "bad_fraction", "threads", "noise", "score",
+    "max_gain", "half_width", "bad_fraction", "threads", "noise", "score",
 )  # fmt: skip
 # Files besides the three images and the kernel, and what they are called in the output's header.
 _FILES = {
     "sci_variance": "SCIVAR", "sci_noise": "SCISIG", "sci_weight": "SCIWGT", "sci_mask": "SCIMSK",
     "tmpl_variance": "TMPVAR", "tmpl_noise": "TMPSIG", "tmpl_weight": "TMPWGT", "tmpl_mask": "TMPMSK",
-    "diff_mask": "DIFMSK", "psf": "PSF",
+    "diff_mask": "DIFMSK", "psf": "PSF", "pre_conv_kernel": "PRECON", "sci_kernel": "SCIKRN", "inputs": "INPUTS",
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterator
 from typing import Any
 
 from diffim_decorr.contributions import Contribution
@@ -25,7 +26,7 @@ from diffim_decorr.io.exposures import read_exposure
 from diffim_decorr.io.kernels import read_kernel
 from diffim_decorr.matching import Side
 
-__all__ = ("read_inputs",)
+__all__ = ("input_files", "read_inputs")
 
 _KEYS = {"file": str, "variance": str, "mask": str, "kernel": str, "noise": (int, float), "weight": (int, float)}
 
@@ -46,6 +47,23 @@ def read_inputs(path: str | os.PathLike[str], shape: tuple[int, int]) -> list[Co
         If the file or anything that it names cannot be used.
     """
     path = os.fspath(path)
+    return [_contribution(path, side, number, entry, shape) for side, number, entry in _entries(path)]
+
+
+def input_files(path: str | os.PathLike[str]) -> list[str]:
+    """The names of all files in a list of contributing images.
+
+    Raises
+    ------
+    InputError
+        If the list cannot be used.
+    """
+    path = os.fspath(path)
+    return [file for *_, entry in _entries(path) for file in _files(path, entry).values()]
+
+
+def _entries(path: str) -> Iterator[tuple[Side, int, dict[str, Any]]]:
+    """Side, number on that side and keys of each image."""
     try:
         with open(path, "rb") as file:
             content = tomllib.load(file)
@@ -57,18 +75,16 @@ def read_inputs(path: str | os.PathLike[str], shape: tuple[int, int]) -> list[Co
     unknown = set(content) - set(sides)
     if unknown:
         raise InputError(f"{path}: unknown entry {sorted(unknown)[0]!r}; there are only [[science]] and [[template]]")
-    contributions = []
     for side in sides:
         entries = content.get(side, [])
         if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
             raise InputError(f"{path}: there must be at least one [[{side}]] entry")
         for number, entry in enumerate(entries, 1):
-            contributions.append(_contribution(path, side, number, entry, shape))
-    return contributions
+            _check_entry(f"{path}: [[{side}]] {number}", entry)
+            yield side, number, entry
 
 
-def _contribution(path: str, side: Side, number: int, entry: dict[str, Any], shape: tuple[int, int]) -> Contribution:
-    name = f"{path}: [[{side}]] {number}"
+def _check_entry(name: str, entry: dict[str, Any]) -> None:
     for key, value in entry.items():
         if key not in _KEYS:
             raise InputError(f"{name}: unknown key {key!r}; known are {', '.join(_KEYS)}")
@@ -76,8 +92,16 @@ def _contribution(path: str, side: Side, number: int, entry: dict[str, Any], sha
             raise InputError(f"{name}: {key} = {value!r} is of the wrong type")
     if "file" not in entry and ("variance" in entry or "mask" in entry):
         raise InputError(f"{name}: a variance or mask needs the file that it belongs to")
+
+
+def _files(path: str, entry: dict[str, Any]) -> dict[str, str]:
     folder = os.path.dirname(path)
-    files = {key: os.path.join(folder, entry[key]) for key in ("file", "variance", "mask", "kernel") if key in entry}
+    return {key: os.path.join(folder, entry[key]) for key in ("file", "variance", "mask", "kernel") if key in entry}
+
+
+def _contribution(path: str, side: Side, number: int, entry: dict[str, Any], shape: tuple[int, int]) -> Contribution:
+    name = f"{path}: [[{side}]] {number}"
+    files = _files(path, entry)
     exposure = None
     if "file" in files:
         exposure = read_exposure(files["file"], variance=files.get("variance"), mask=files.get("mask"))
