@@ -122,11 +122,14 @@ class Recipe:
         Limit of ψ̂(k) relative to ψ̂(0).
     residual
         Correlation function (2 l + 1, 2 l + 1) that a first ψ left in the difference, to be whitened as well.
+    half_width
+        Of ψ in pixels; None for what the tolerance needs.
     """
 
     score: bool = False
     max_gain: float = 1e4
     residual: Array | None = None
+    half_width: int | None = None
 
 
 class _Sampler:
@@ -236,12 +239,16 @@ class _Nodes:
 
 @dataclass(frozen=True)
 class _Support:
-    """The sampler, the half-widths of ψ and of the variance kernels, the energy lost, and the unit of errors of ψ."""
+    """The sampler, the half-widths of ψ and of the variance kernels, the energy lost, and whether ψ sharpens much.
+
+    Errors of ψ are in units of `norm`.
+    """
 
     sampler: _Sampler
     half_width: int
     reach: int
     energy_lost: float
+    sharpening: bool
     norm: float
 
 
@@ -388,7 +395,7 @@ def _supports(
     """A grid on which ψ does not wrap, and the half-widths of ψ and of the variance kernels."""
     x, y, r = _all_positions(probes)
     kernels = max(max(kernel.shape) for kernel in inputs)
-    size = good_size(max(64, 2 * kernels))
+    size = good_size(max(64, 2 * kernels, 4 * (recipe.half_width or 0)))
     while True:
         sampler = _Sampler(inputs, noise, recipe, size)
         lost_energy, lost_psi, lost_squares = np.zeros((3, size // 2))
@@ -405,13 +412,13 @@ def _supports(
         else:
             # Renormalised to Σψ = 1, what is left is wrong by the sum of what was cut off.
             lost, allowed = lost_psi, _TAIL * tolerance
-        half_width = _first_below(lost, allowed)
+        half_width = recipe.half_width or _first_below(lost, allowed)
         reach = _first_below(lost_squares, 0.1 * min(tolerance, _VARIANCE_TOLERANCE))
         # Beyond a quarter of the grid the tails of neighbouring periods would add up.
         if max(half_width, reach) <= size // 4 or 2 * size > max(_LARGEST_GRID, 3 * kernels):
             # Where ψ amplifies there is little noise: errors count relative to ψ.
             norm = float(np.sqrt(np.max(np.sum(psi**2, axis=(1, 2))))) if sharpening else 1.0
-            return _Support(sampler, half_width, reach, float(lost_energy[half_width]), norm)
+            return _Support(sampler, half_width, reach, float(lost_energy[half_width]), sharpening, norm)
         size *= 2
 
 
@@ -442,7 +449,7 @@ def _in_batches(work: Callable[[slice], Array], count: int, threads: int) -> Arr
 def _constant(support: _Support, ratio: Array) -> Decorrelation:
     zero = np.zeros(1)
     psi, squares, limited = support.sampler.all(zero, zero, ratio)
-    psi, squares = _normalised(psi, support.half_width), _kept_sum(squares, support.reach)
+    psi, squares = _normalised(psi, support.half_width, support.sharpening), _kept_sum(squares, support.reach)
     one = PolynomialCoefficients.constant([1.0])
     footprint = np.abs(psi) / np.abs(psi).sum()
     return Decorrelation(
@@ -450,11 +457,15 @@ def _constant(support: _Support, ratio: Array) -> Decorrelation:
     )
 
 
-def _normalised(psi: Array, half_width: int) -> Array:
-    """ψ cut to its support, with Σψ = 1: what is missing is spread thinly, where a factor would change all of ψ."""
+def _normalised(psi: Array, half_width: int, sharpening: bool) -> Array:
+    """ψ cut to its support, with Σψ = 1.
+
+    What is missing is usually made up for by a factor. Where ψ sharpens, its sum is small beside it, and a factor would
+    change all of it: there it is spread over the support.
+    """
     cut = centred_crop(psi, half_width)
-    missing = 1 - cut.sum(axis=(-2, -1), keepdims=True)
-    normalised: Array = cut + missing / (cut.shape[-2] * cut.shape[-1])
+    total = cut.sum(axis=(-2, -1), keepdims=True)
+    normalised: Array = cut + (1 - total) / (cut.shape[-2] * cut.shape[-1]) if sharpening else cut / total
     return normalised
 
 
@@ -488,7 +499,7 @@ def _psi_from_nodes(support: _Support, nodes: list[_Nodes], tolerance: float, th
     def work(part: slice) -> Array:
         psi, limited = support.sampler.psi(x[part], y[part], r[part])
         limits.append(limited)
-        return _normalised(psi, support.half_width)
+        return _normalised(psi, support.half_width, support.sharpening)
 
     samples = _in_batches(work, len(x), threads)
     # Σψ = 1 goes into the compression with some weight, so that the modes hold it nearly and little has to be done for
@@ -497,7 +508,7 @@ def _psi_from_nodes(support: _Support, nodes: list[_Nodes], tolerance: float, th
     modes, weights, residual = _compressed(flat, _MODES * tolerance * support.norm)
     basis = modes[:, :-1].reshape(-1, *samples.shape[1:])
     weights = weights / (weights @ basis.sum(axis=(1, 2)))[:, None]
-    field, ratio = (_interpolation_error(support.sampler, basis, weights, nodes, over) for over in ("field", "ratio"))
+    field, ratio = (_interpolation_error(support, basis, weights, nodes, over) for over in ("field", "ratio"))
     norm = support.norm
     return _Trial(samples, basis, weights, max(limits), residual / norm, field / norm, ratio / norm)
 
@@ -598,7 +609,7 @@ def _knots(knots: Array, first: int, end: int) -> Array:
     return np.unique(np.concatenate([[first], inside, [end - 1]]).astype(float))
 
 
-def _interpolation_error(sampler: _Sampler, basis: Array, weights: Array, nodes: list[_Nodes], over: str) -> float:
+def _interpolation_error(support: _Support, basis: Array, weights: Array, nodes: list[_Nodes], over: str) -> float:
     """Rms difference of interpolated and exact ψ between nodes of the field or of the noise ratio."""
     rng = np.random.default_rng(0)
     start, errors = 0, []
@@ -611,8 +622,8 @@ def _interpolation_error(sampler: _Sampler, basis: Array, weights: Array, nodes:
         if all(len(axis) == 1 for axis, chosen in zip(axes, between, strict=True) if chosen):
             continue
         x, y, r = (_picked(axis, u, chosen) for axis, u, chosen in zip(axes, rng.random((3, 24)), between, strict=True))
-        exact, _ = sampler.psi(x, y, r)
-        exact = _normalised(exact, basis.shape[1] // 2)
+        exact, _ = support.sampler.psi(x, y, r)
+        exact = _normalised(exact, support.half_width, support.sharpening)
         wx, wy, wr = (lagrange_weights(axis, p, _DEGREE) for axis, p in ((part.x, x), (part.y, y), (part.log_ratio, r)))
         amounts = np.zeros((len(values), len(x)))
         for i in range(wx[1].shape[1]):

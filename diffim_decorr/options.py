@@ -49,6 +49,8 @@ class Options:
         Distance of the nodes at which ψ is computed to begin with, in pixels.
     tolerance
         Bound of the rms error in units of the noise.
+    half_width
+        Of ψ in pixels; None for what the tolerance needs.
     max_gain
         Limit of ψ̂(k) relative to ψ̂(0).
     bad_fraction
@@ -69,6 +71,7 @@ class Options:
     variance: Literal["full", "estimate"] = "full"
     node_spacing: float = 256.0
     tolerance: float = 1e-3
+    half_width: int | None = None
     max_gain: float = 1e4
     bad_fraction: float = 0.01
     threads: int = field(default_factory=available_threads)
@@ -79,6 +82,7 @@ class Options:
             ("tvar", 0.0, math.inf),
             ("node_spacing", 8.0, math.inf),
             ("tolerance", 1e-7, 0.1),
+            ("half_width", 1, 250),
             ("max_gain", 1.0, 1e12),
             ("bad_fraction", 0.0, 1.0),
             ("threads", 1, 4096),

@@ -166,7 +166,7 @@ def make_plan(
             windows = SourceFreeWindows(list(images.values()), options.bad_planes, options.threads)
         planes = [_plane_noise(c, difference.shape, options, windows, warnings) for c in contributions]
         noise = _noise_field(contributions, planes, options)
-    recipe = Recipe(options.score, options.max_gain)
+    recipe = Recipe(options.score, options.max_gain, half_width=options.half_width)
     with _timed(timings, "psi"):
         decorrelation = _decorrelation(kernels, noise, planes, difference, options, recipe)
         warnings += _remarks(kernels, noise, difference, options, recipe, decorrelation)
