@@ -44,6 +44,7 @@ __all__ = ("Decorrelation", "Recipe", "build_decorrelation", "variation")
 Array = NDArray[Any]
 
 _LARGEST_GRID = 512
+_SMALLEST_RESIDUAL = 0.5
 _SMALLEST_POWER = 2e-3  # of a measured noise spectrum, relative to its largest value
 # Shares of the tolerance. What is cut off ψ is the same everywhere and shows next to bright pixels: it gets little.
 _TAIL, _MODES = 0.01, 0.6
@@ -154,7 +155,8 @@ class _Sampler:
         """The filter for what a first ψ left, and by how much it changes the variance beyond what the model says."""
         if self._recipe.residual is None:
             return None, 1.0
-        spectrum = self._spectrum(self._recipe.residual)
+        # A first ψ leaves little to do but where its gain was limited, and there no noise is to be had.
+        spectrum = np.maximum(self._spectrum(self._recipe.residual), _SMALLEST_RESIDUAL)
         second = np.sqrt(spectrum[0, 0] / spectrum)
         # The noise has the variance spectrum(0) after this filter; for white noise it would be the mean of its square.
         return second, float(spectrum[0, 0] / self._mean(second**2))

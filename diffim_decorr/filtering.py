@@ -144,7 +144,9 @@ class TileWork:
         self._edge_loss = EdgeLoss(footprint, plan.shape)
         self._gains = variance.bases.sum(axis=(2, 3))
         self._levels = [noise.level for noise in plan.planes]
-        self._noise = float(np.sqrt(plan.noise.science + plan.noise.template))
+        # A filter that amplifies does so with rounding errors, too.
+        amplification = max(1.0, float(np.abs(psi.basis).sum(axis=(1, 2)).max()))
+        self._bright = _BRIGHT * float(np.sqrt(plan.noise.science + plan.noise.template)) / amplification
         self._boxes = plan.kernel.kernel.boxes
         self._bits = {name: plan.masks.bits([name]) for name in plan.masks.planes}
         self._replace_bits = plan.masks.bits(plan.options.replace_planes)
@@ -172,7 +174,7 @@ class TileWork:
         spoiled = bool(replaced.any())
         if spoiled:
             pixels[replaced] = 0
-        image[...] = self._filter(tile, self._precise([padded], self._noise * _BRIGHT))
+        image[...] = self._filter(tile, self._precise([padded], self._bright))
         variance[...] = self._variance(tile, window, inside, replaced if spoiled else None)
         mask[...] = bits[own]
         self._flag(tile, window, inside, mask, replaced if spoiled else None)
@@ -182,9 +184,11 @@ class TileWork:
             mask[hole] |= self._bits["NO_DATA"]
 
     def pixels(self, box: Box) -> tuple[Array, Array]:
-        """The filtered image and its variance within a box, which must not be larger than a tile."""
+        """The filtered image, NaN where it is flagged, and its variance; the box must not be larger than a tile."""
         image, variance = (np.empty(box.shape, dtype=np.float32) for _ in range(2))
-        self(box, image, np.empty(box.shape, dtype=np.int32), variance)
+        mask = np.empty(box.shape, dtype=np.int32)
+        self(box, image, mask, variance)
+        image[(mask & self._plan.masks.bits(("NO_DATA", "EDGE", "DECORR_BAD"))) != 0] = np.nan
         return image, variance
 
     def _uncovered(self, inside: Box) -> Array:

@@ -287,7 +287,8 @@ def _plane_noise(
     warnings: list[str],
 ) -> PlaneNoise:
     exposure = contribution.exposure
-    given = None if contribution.noise is None else contribution.noise**2
+    # The digits of a variance that was given come back from its root.
+    given = None if contribution.noise is None else float(f"{contribution.noise**2:.15g}")
     plane = None if exposure is None else exposure.variance_plane
     measured = None
     if windows is not None and exposure is not None:
