@@ -69,7 +69,7 @@ def main() -> int:
             stored[name] = found
             console.print(f"{name}: recorded")
             continue
-        rows = compare(found, stored.get(name), plan["tolerances"])
+        rows = compare(found, stored.get(name), plan["tolerances"] | case.get("tolerances", {}))
         console.print(f"{name}: {len(rows)} figures moved" if rows else f"{name}: as recorded")
         moved += [(name, *row) for row in rows]
 
