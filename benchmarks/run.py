@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -19,6 +20,8 @@ from suites import SUITES, Plan
 
 def main() -> None:
     given = _arguments()
+    # Ended from outside it must not leave its images behind, which may be 10 GB.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     load = _load()
     with tempfile.TemporaryDirectory(prefix="decorr-bench-", dir=given.work) as work:
         plan = _plan(given, Path(work))
