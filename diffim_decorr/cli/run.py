@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from diffim_decorr.cli import loading
 from diffim_decorr.cli.config import config_option
 
 if TYPE_CHECKING:
@@ -110,15 +111,16 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
     # Our threads share the processors already; those of the linear algebra libraries would only be in their way.
     for library in ("OPENBLAS", "MKL", "OMP"):
         environ.setdefault(f"{library}_NUM_THREADS", "1")
-    from diffim_decorr.errors import InputError
-    from diffim_decorr.filtering import apply
-    from diffim_decorr.io.exposures import read_exposure, read_psf
-    from diffim_decorr.io.fits import split_spec
-    from diffim_decorr.io.inputs import input_files, read_inputs
-    from diffim_decorr.io.kernels import read_kernel
-    from diffim_decorr.io.output import OutputFile, check_output, default_output
-    from diffim_decorr.options import Options
-    from diffim_decorr.pipeline import measure, prepare
+    with loading():
+        from diffim_decorr.errors import InputError
+        from diffim_decorr.filtering import apply
+        from diffim_decorr.io.exposures import read_exposure, read_psf
+        from diffim_decorr.io.fits import split_spec
+        from diffim_decorr.io.inputs import input_files, read_inputs
+        from diffim_decorr.io.kernels import read_kernel
+        from diffim_decorr.io.output import OutputFile, check_output, default_output
+        from diffim_decorr.options import Options
+        from diffim_decorr.pipeline import measure, prepare
 
     starting = perf_counter() - start
     knobs = {name: given[name] for name in _KNOBS if given[name] is not None}
