@@ -34,9 +34,9 @@ class Plane(ABC):
         """Put the pixels in a box into an array of its shape, converted to the array's type."""
         out[...] = self.read(box)
 
-    def read_every(self, box: Box, step: int) -> Array:
-        """Every step-th pixel of a box along both axes."""
-        return self.read(box)[::step, ::step]
+    def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
+        """The pixels of a box in every so many rows and columns."""
+        return self.read(box)[:: steps[0], :: steps[1]]
 
     def read_all(self) -> Array:
         return self.read(Box(0, 0, self.shape[1], self.shape[0]))
@@ -89,8 +89,8 @@ class DerivedPlane(Plane):
     def read(self, box: Box) -> Array:
         return self.function(self.source.read(box))
 
-    def read_every(self, box: Box, step: int) -> Array:
-        return self.function(self.source.read_every(box, step))
+    def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
+        return self.function(self.source.read_every(box, steps))
 
 
 @final
@@ -131,8 +131,8 @@ class FilePlane(Plane):
     def read_into(self, box: Box, out: Array) -> None:
         out[...] = self._window(box) if self._is_plain else self.read(box)
 
-    def read_every(self, box: Box, step: int) -> Array:
-        return self._scaled(self._window(box)[::step, ::step].astype(self.dtype.newbyteorder("=")))
+    def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
+        return self._scaled(self._window(box)[:: steps[0], :: steps[1]].astype(self.dtype.newbyteorder("=")))
 
     def _window(self, box: Box) -> Array:
         """The pixels in a box as stored."""
