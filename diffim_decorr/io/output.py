@@ -206,6 +206,9 @@ class OutputFile:
                 raise
             self._file.truncate(self._end)
 
+    def rows(self, _y0: int, _y1: int) -> None:
+        """Rows are to be written."""
+
     def write(self, y0: int, image: Array, mask: Array, variance: Array) -> None:
         """Take rows of pixels, which are overwritten."""
         for name, rows in (("IMAGE", image), ("MASK", mask), ("VARIANCE", variance)):
