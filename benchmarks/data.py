@@ -119,7 +119,8 @@ class Truth:
 
 def shade(width: int) -> Array:
     """What the variances in a row of so many pixels are multiplied with: no two neighbours have the same."""
-    return 1 + 0.2 * ((np.arange(width) + 0.5) / width - 0.5)
+    row = 1 + 0.2 * ((np.arange(width) + 0.5) / width - 0.5)
+    return row.astype(np.float32).astype(float)
 
 
 def truth(difference: Array, kernel: Kernel, points: Array, *, spatial: bool, size: int = 256) -> Truth:

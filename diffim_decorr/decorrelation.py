@@ -36,6 +36,7 @@ from diffim_decorr.whitening import (
     noise_power,
     score_filter,
     tail,
+    tail_peak,
     whitening_filter,
 )
 
@@ -46,8 +47,9 @@ Array = NDArray[Any]
 _LARGEST_GRID = 512
 _SMALLEST_RESIDUAL = 0.5
 _SMALLEST_POWER = 2e-3  # of a measured noise spectrum, relative to its largest value
-# Shares of the tolerance. What is cut off ψ is the same everywhere and shows next to bright pixels: it gets little.
-_TAIL, _MODES = 0.01, 0.6
+# Shares of the tolerance. What is cut off ψ is the same everywhere and shows next to bright pixels: its sum gets
+# little, and any single pixel so little that stars of a million σ leave no trace.
+_TAIL, _TAIL_PEAK, _MODES = 0.01, 1e-5, 0.6
 # For a ψ that amplifies strongly (Σ|ψ| above _SHARP), or for noise that is known from measurement only, what counts is
 # the energy that is cut off.
 _SHARP_TAIL, _SHARP = 0.3, 10.0
@@ -422,12 +424,13 @@ def _supports(
     size = good_size(max(64, 2 * kernels, 4 * (recipe.half_width or 0)))
     while True:
         sampler = _Sampler(inputs, noise, recipe, size)
-        lost_energy, lost_psi, lost_squares = np.zeros((3, size // 2))
+        lost_energy, lost_psi, lost_peak, lost_squares = np.zeros((4, size // 2))
         for k in range(0, len(x), sampler.batch):
             batch = slice(k, k + sampler.batch)
             psi, squares, _ = sampler.all(x[batch], y[batch], r[batch])
             lost_energy = np.maximum(lost_energy, _relative_tail(psi**2))
             lost_psi = np.maximum(lost_psi, tail(np.abs(psi)).max(axis=0))
+            lost_peak = np.maximum(lost_peak, tail_peak(np.abs(psi)).max(axis=0))
             for square in squares:
                 lost_squares = np.maximum(lost_squares, _relative_tail(square))
         sharpening = _is_sharpening(noise, recipe, float(lost_psi[0]))
@@ -435,7 +438,8 @@ def _supports(
             lost, allowed = lost_energy, (_SHARP_TAIL * tolerance) ** 2
         else:
             # Renormalised to Σψ = 1, what is left is wrong by the sum of what was cut off.
-            lost, allowed = lost_psi, _TAIL * tolerance
+            lost = np.maximum(lost_psi / _TAIL, lost_peak / _TAIL_PEAK)
+            allowed = tolerance
         half_width = recipe.half_width or _first_below(lost, allowed)
         reach = _first_below(lost_squares, 0.1 * min(tolerance, _VARIANCE_TOLERANCE))
         # Beyond a quarter of the grid the tails of neighbouring periods would add up.

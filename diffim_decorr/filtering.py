@@ -64,7 +64,7 @@ def apply(plan: Plan, sink: Sink, progress: Progress | None = None) -> None:
     with plan.timed("filter"):
         work = TileWork(plan)
         tiles = list(work.tiling)
-        rows = _Rows(work.tiling, sink)
+        rows = _Rows(work, sink)
         lock = threading.Lock()
         done = 0
 
@@ -97,16 +97,19 @@ def apply(plan: Plan, sink: Sink, progress: Progress | None = None) -> None:
 class _Rows:
     """Pixels of rows of tiles, kept until all tiles of a row are done; not safe without a lock."""
 
-    def __init__(self, tiling: Tiling, sink: Sink) -> None:
-        self._width = tiling.shape[1]
+    def __init__(self, work: TileWork, sink: Sink) -> None:
+        self._width = work.tiling.shape[1]
+        self._work = work
         self._sink = sink
-        self._left = {y0: len(tiling.columns) for y0, _ in tiling.rows}
+        self._left = {y0: len(work.tiling.columns) for y0, _ in work.tiling.rows}
+        self._held: dict[int, Any] = {}
         self._arrays: dict[int, tuple[Array, Array, Array]] = {}
         self._free: list[tuple[Array, Array, Array]] = []
 
     def arrays(self, tile: Box) -> tuple[Array, Array, Array]:
         """Image, mask and variance of a tile's row."""
         if tile.y0 not in self._arrays:
+            self._held[tile.y0] = self._work.held(tile)
             self._arrays[tile.y0] = self._sink.rows(tile.y0, tile.y1) or self._buffers((tile.shape[0], self._width))
         return self._arrays[tile.y0]
 
@@ -123,7 +126,8 @@ class _Rows:
         return self._left[tile.y0] == 0
 
     def release(self, tile: Box) -> None:
-        """Let a row's arrays be used again."""
+        """Let a row's arrays be used again, and its input go."""
+        del self._held[tile.y0]
         self._free.append(self._arrays.pop(tile.y0))
 
 
@@ -184,6 +188,12 @@ class TileWork:
             image[hole] = np.where(np.isfinite(lost), np.nan, lost)[hole]
             variance[hole] = np.nan
             mask[hole] |= self._bits["NO_DATA"]
+
+    def held(self, tile: Box) -> list[Any]:
+        """As `Plane.held`, for all that is read for tiles in the same row."""
+        inside = tile.grown(self.tiling.halo).clipped(self._plan.shape)
+        planes = [self._plan.difference.image_plane, *(noise.plane for noise in self._plan.planes)]
+        return [self._plan.masks.held(inside.y0, inside.y1), *(p.held(inside.y0, inside.y1) for p in planes)]
 
     def pixels(self, box: Box) -> tuple[Array, Array]:
         """The filtered image, NaN where it is flagged, and its variance; the box must not be larger than a tile."""

@@ -111,6 +111,10 @@ class MaskUnion:
                 union |= bits.view(np.int32)
         return union
 
+    def held(self, y0: int, y1: int) -> list[Any]:
+        """As `Plane.held`, for the masks that the union is of."""
+        return [plane.held(y0, y1) for plane, _ in self.sources]
+
     def bits(self, names: Iterable[str]) -> np.int32:
         """The bits of those of the named planes that there are."""
         return np.uint32(plane_bits(self.planes, names)).view(np.int32)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, final
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,10 @@ class Plane(ABC):
     def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
         """The pixels of a box in every so many rows and columns."""
         return self.read(box)[:: steps[0], :: steps[1]]
+
+    def held(self, y0: int, y1: int) -> Any:
+        """Something that, as long as it lives, makes windows of just these rows quick to read."""
+        return None
 
     def read_all(self) -> Array:
         return self.read(Box(0, 0, self.shape[1], self.shape[0]))
@@ -99,11 +104,14 @@ class DerivedPlane(Plane):
     def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
         return self.function(self.source.read_every(box, steps))
 
+    def held(self, y0: int, y1: int) -> Any:
+        return self.source.held(y0, y1)
+
 
 @final
 @dataclass(frozen=True)
 class FilePlane(Plane):
-    """Uncompressed pixels in a file. The rows that were read last stay mapped into memory, and no others.
+    """Uncompressed pixels in a file, whose rows are mapped into memory for as long as they are read or held.
 
     Parameters
     ----------
@@ -126,7 +134,10 @@ class FilePlane(Plane):
     scale: float = 1.0
     zero: float = 0.0
     blank: int | None = None
-    _mapped: dict[tuple[int, int], Array] = field(default_factory=dict, repr=False, compare=False)
+    # Side by side tiles share their rows. Mapped for each tile anew they would fault page by page each time.
+    _mapped: WeakValueDictionary[tuple[int, int], Array] = field(
+        default_factory=WeakValueDictionary, repr=False, compare=False
+    )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -143,14 +154,13 @@ class FilePlane(Plane):
 
     def _window(self, box: Box) -> Array:
         """The pixels in a box as stored."""
-        rows = (box.y0, box.y1)
-        stored = self._mapped.get(rows)
-        if stored is None:
-            stored = self._map(*rows)
-            # Side by side tiles share their rows. Mapped for each tile anew they would fault page by page each time.
-            self._mapped.clear()
-            self._mapped[rows] = stored
-        return stored[:, box.x0 : box.x1]
+        return self.held(box.y0, box.y1)[:, box.x0 : box.x1]
+
+    def held(self, y0: int, y1: int) -> Array:
+        rows = self._mapped.get((y0, y1))
+        if rows is None:
+            rows = self._mapped[y0, y1] = self._map(y0, y1)
+        return rows
 
     def _map(self, y0: int, y1: int) -> Array:
         nx = self.extent[1]

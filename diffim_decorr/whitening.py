@@ -21,6 +21,7 @@ __all__ = (
     "noise_power",
     "score_filter",
     "tail",
+    "tail_peak",
     "whitening_filter",
 )
 
@@ -160,9 +161,25 @@ def tail(images: Array) -> Array:
         Sums (nodes, N // 2) of the pixels with max(abs(dx), abs(dy)) > h, for h = 0 to N // 2 - 1.
     """
     size = images.shape[-1]
-    distance = np.minimum(np.arange(size), size - np.arange(size))
-    ring = np.maximum(distance[:, None], distance[None, :]).ravel()
+    ring = _rings(size).ravel()
     sums = np.array([np.bincount(ring, image.ravel(), size // 2 + 1) for image in images])
     # Summed from outside, so that a small tail is not the difference of large numbers.
     outside: Array = sums[:, ::-1].cumsum(axis=1)[:, ::-1]
     return outside[:, 1:]
+
+
+def tail_peak(images: Array) -> Array:
+    """The largest value (nodes, N // 2) outside each half-width, as for `tail`."""
+    size = images.shape[-1]
+    ring = _rings(size).ravel()
+    order = np.argsort(ring, kind="stable")
+    begins = np.searchsorted(ring[order], np.arange(size // 2 + 1))
+    peaks = np.maximum.reduceat(images.reshape(len(images), -1)[:, order], begins, axis=1)
+    outside: Array = np.maximum.accumulate(peaks[:, ::-1], axis=1)[:, ::-1]
+    return outside[:, 1:]
+
+
+def _rings(size: int) -> Array:
+    """Distance of the pixels (N, N) from the origin of a periodic image, along the axis where it is larger."""
+    distance = np.minimum(np.arange(size), size - np.arange(size))
+    return np.maximum(distance[:, None], distance[None, :])

@@ -44,11 +44,12 @@ class Field:
         self.images: Images = exposures(science, template, difference, svar, tvar)
         self._made: dict[str, Result] = {}
 
-    def psi(self, x: int, y: int) -> np.ndarray:
+    def psi(self, x: float, y: float) -> np.ndarray:
         return psi_of(self.hotpants.sides(x, y), [self.svar, self.tvar], size=192)
 
     def decorrelated(self, **options: object) -> Result:
-        return decorrelate(*self.images, self.kernel, spatial=True, svar=self.svar, tvar=self.tvar, **options)
+        options = {"spatial": True, "svar": self.svar, "tvar": self.tvar, **options}
+        return decorrelate(*self.images, self.kernel, **options)
 
     def kept(self, **options: object) -> Result:
         """The same, made once."""
@@ -69,9 +70,9 @@ class Field:
         return list(zip(rng.integers(0, nx, count).tolist(), rng.integers(0, ny, count).tolist(), strict=True))
 
 
-# Wide enough for two columns of tiles of at most 704 pixels, which meet at x = 380.
-SHAPE = (300, 760)
-SEAM = 380
+# Wide enough for two columns of tiles of at most 864 pixels, which meet at x = 450.
+SHAPE = (300, 900)
+SEAM = 450
 TOLERANCES = {"default": ({}, 1e-3), "1e-5": ({"tolerance": 1e-5}, 2e-5)}
 
 
@@ -154,6 +155,31 @@ def test_edges_and_corners(field: Field, result: tuple[Result, float]) -> None:
     assert rms(field.errors(result[0], edges)) <= result[1]
 
 
+# Variances
+
+
+@pytest.mark.parametrize("spatial", [False, True])
+def test_the_same_variance_all_over_and_nearly_the_same(field: Field, spatial: bool) -> None:
+    """Planes without structure take another way, which may show nowhere, edges included."""
+    science, template, difference = field.images
+    plain = field.kept(spatial=spatial)
+    variance = np.full(SHAPE, field.svar, np.float32)
+    # A single pixel in each tile that differs by 1e-3.
+    variance[150, 100::250] *= 1.001
+    other = decorrelate(
+        Exposure(science.image, variance, science.mask, mask_planes=science.mask_planes),
+        template,
+        difference,
+        field.kernel,
+        spatial=spatial,
+        svar=field.svar,
+        tvar=field.tvar,
+    )
+    np.testing.assert_allclose(other.exposure.variance[:120], plain.exposure.variance[:120], rtol=1e-5)
+    np.testing.assert_allclose(other.exposure.variance, plain.exposure.variance, rtol=1e-3)
+    assert (other.exposure.variance[150, 100::250] > plain.exposure.variance[150, 100::250] * 1.0001).all()
+
+
 # Bright stars
 
 
@@ -182,6 +208,18 @@ def test_a_very_bright_star_is_felt_nowhere_else(field: Field, place: tuple[int,
     # The star itself is ψ there, to the precision of the pixels that hold it.
     psi = field.psi(x, y)[95, 95]
     assert star.exposure.image[y, x] == pytest.approx(1e6 * field.sigma * psi, rel=3e-3)
+
+
+@pytest.mark.parametrize("spatial", [False, True])
+def test_what_is_cut_off_a_very_bright_star_is_faint(field: Field, spatial: bool) -> None:
+    """Just outside its support ψ would have been less than 1e-8, so that a star of 1e6 σ is right to 1e-2 σ."""
+    centre = (SHAPE[1] - 1) / 2, (SHAPE[0] - 1) / 2
+    half = field.kept(spatial=spatial).psi.shape[0] // 2
+    outside = [(dx, dy) for d in (half + 1, half + 3) for dx in range(-d, d + 1, 3) for dy in (-d, d)]
+    psi = field.psi(*((150, 150) if spatial else centre))
+    middle = psi.shape[0] // 2
+    cut_off = max(abs(psi[middle + dy, middle + dx]) for dx, dy in outside)
+    assert 1e6 * cut_off <= 1e-2
 
 
 @pytest.mark.parametrize("brightness", [1e3, 1e5])

@@ -55,7 +55,8 @@ def test_rows_are_ratios_with_their_spread(quick: tuple[str, dict[str, Any]]) ->
     ("method", "image", "variance"),
     [
         ("lsst-full", 1e-10, 1e-10),
-        ("lsst-estimate", 1e-10, 1e-10),
+        # The variance planes have a gradient, 6e-4 from pixel to pixel, and the squares' centroids lie off the centre.
+        ("lsst-estimate", 1e-10, 1e-4),
         ("lsst-cells", 0.1, 0.05),
         ("lsst-cells-cropped", 0.1, 0.05),
         ("sfft-direct", 1e-3, None),
