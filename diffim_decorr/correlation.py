@@ -164,25 +164,39 @@ class SourceFreeWindows:
         result: Array = sums / np.maximum(counts, 1.0)
         return result
 
-    def measure(self, exposure: Exposure) -> MeasuredNoise:
+    def measure(self, exposure: Exposure, level: float | None = None) -> MeasuredNoise:
         """Variance and correlation function of the background noise of one of the images.
+
+        Parameters
+        ----------
+        exposure
+            The image.
+        level
+            Background value of its variance plane. With it the variance measured is the one that the noise has where
+            the plane is at this level: the plane tells where there is more of it.
 
         Raises
         ------
         InputError
             If the image has no noise.
         """
-        covariance = self.covariance(lambda box: exposure.image_plane.read(box).astype(np.float32))
-        correlation, variance, plateau = correlation_function(covariance, self.pixels)
+
+        def read(box: Box) -> Array:
+            image = exposure.image_plane.read(box).astype(np.float32)
+            if level is None or exposure.variance_plane is None:
+                return image
+            relative = exposure.variance_plane.read(box) / level
+            usable = np.isfinite(relative) & (relative > 0)
+            scaled: Array = image / np.sqrt(np.where(usable, relative, 1), dtype=np.float32)
+            return scaled
+
+        correlation, variance, plateau = correlation_function(self.covariance(read), self.pixels)
         # What is left of faint sources makes tails. They are few in the correlation, but count much in the variance,
         # which is therefore taken from the middle of the distribution.
-        robust = self._robust_variance(exposure) - plateau * variance
+        robust = self.scatter(read) ** 2 - plateau * variance
         if not robust > 0:
             raise InputError(f"{exposure.name}: its background has no noise to measure; use --noise white")
         return MeasuredNoise(robust, correlation, plateau, self.pixels)
-
-    def _robust_variance(self, exposure: Exposure) -> float:
-        return self.scatter(lambda box: exposure.image_plane.read(box).astype(np.float64)) ** 2
 
     def scatter(self, read: Callable[[Box], Array]) -> float:
         """Robust standard deviation of an image that is read box by box, its level taken off window by window."""

@@ -148,7 +148,9 @@ class _Sampler:
     def _spectrum(self, rho: Array) -> Array:
         """Power spectrum of noise with a measured correlation function, which need not be exactly positive."""
         spectrum = kernel_transform(rho, (self.size, self.size)).real
-        floored: Array = np.maximum(spectrum, _SMALLEST_POWER * spectrum.max())
+        # A floor that sets in smoothly: a sharp one would make ψ ring.
+        floor = _SMALLEST_POWER * spectrum.max()
+        floored: Array = (spectrum + np.hypot(spectrum, 2 * floor)) / 2
         return floored
 
     def _residual_filter(self) -> tuple[Array | None, float]:
@@ -200,11 +202,11 @@ class _Sampler:
         squares = []
         for transform, correlation in zip(transforms, self._correlations, strict=True):
             whole = psi * transform
-            square = inverse(whole.copy(), self.size) ** 2
             if correlation is not None:
-                # Neighbours add up with their correlation: the kernel's sum has to be the true gain.
-                gain = self._mean(np.abs(whole) ** 2 * correlation)
-                square *= (gain / square.sum(axis=(1, 2)))[:, None, None]
+                # Correlated noise is white noise after the filter whose square is its spectrum: with that in it, the
+                # sum of the kernel's square is the true gain.
+                whole *= np.sqrt(correlation)
+            square = inverse(whole, self.size) ** 2
             squares.append(square * self._second_gain)
         return inverse(psi.astype(complex), self.size), np.array(squares), limited
 

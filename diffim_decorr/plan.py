@@ -290,16 +290,18 @@ def _plane_noise(
     # The digits of a variance that was given come back from its root.
     given = None if contribution.noise is None else float(f"{contribution.noise**2:.15g}")
     plane = None if exposure is None else exposure.variance_plane
-    measured = None
-    if windows is not None and exposure is not None:
-        measured = windows.measure(exposure)
+    background, measured = None, None
+    if exposure is not None and plane is not None and (given is None or windows is not None):
+        background = background_variance(exposure, options.bad_planes)
+    level = background if given is None else given
+    if exposure is not None and windows is not None:
+        measured = windows.measure(exposure, background)
         remark = plateau_warning(exposure.name, measured)
         if remark:
             warnings.append(remark)
         if given is not None:
             measured = replace(measured, variance=given)
-    if exposure is not None and plane is not None:
-        level = given if given is not None else background_variance(exposure, options.bad_planes)
+    if plane is not None and level is not None:
         if measured is not None and level > 0:
             return PlaneNoise(plane, measured.variance / level, level, measured)
         return PlaneNoise(plane, 1.0, level)
