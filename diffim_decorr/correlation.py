@@ -113,7 +113,7 @@ class SourceFreeWindows:
                             if j == 0:
                                 mask_sources(use, smooth, sigma)
                             else:
-                                use &= np.abs(smooth) < _WIDE_THRESHOLD * sigma
+                                use &= np.abs(smooth) <= _WIDE_THRESHOLD * sigma
                     self.use.append(use)
                 if self.pixels >= ENOUGH:
                     return
@@ -193,9 +193,15 @@ class SourceFreeWindows:
         correlation, variance, plateau = correlation_function(self.covariance(read), self.pixels)
         # What is left of faint sources makes tails. They are few in the correlation, but count much in the variance,
         # which is therefore taken from the middle of the distribution.
-        robust = self.scatter(read) ** 2 - plateau * variance
-        if not robust > 0:
+        total = self.scatter(read) ** 2
+        if not total > 0:
             raise InputError(f"{exposure.name}: its background has no noise to measure; use --noise white")
+        robust = total - plateau * variance
+        if not (variance > 0 and robust > 0):
+            raise InputError(
+                f"{exposure.name}: its noise cannot be told from structure, whose correlation at large lags is as "
+                "large; mask extended sources, subtract the background, or use --noise white"
+            )
         return MeasuredNoise(robust, correlation, plateau, self.pixels)
 
     def scatter(self, read: Callable[[Box], Array]) -> float:

@@ -354,7 +354,10 @@ def variation(
     recipe: Recipe,
 ) -> float:
     """By how much ψ would vary over the field: the largest rms difference from a constant ψ, in units of the noise."""
-    sampler = _Sampler(inputs, noise, recipe, good_size(2 * max(decorrelation.psi.shape)))
+    # ψ may be narrower than what it is made from.
+    correlations = [rho.shape[0] for rho in (recipe.residual, *noise.correlations) if rho is not None]
+    widest = max(*decorrelation.psi.shape, *correlations, *(max(kernel.shape) for kernel in inputs))
+    sampler = _Sampler(inputs, noise, recipe, good_size(2 * widest))
     largest = 0.0
     for box in _boxes(inputs, shape):
         y, x = (a.ravel() for a in np.meshgrid(*(np.linspace(*e, 5) for e in _extents(box)), indexing="ij"))

@@ -221,7 +221,15 @@ def measure(plan: Plan, sink: Sink) -> QualityFigures:
         )
         if rho > _NOTABLE_CORRELATION + floor
     }
-    if plan.options.noise == "measured" or plan.options.score:
+    if plan.options.score:
+        return qa
+    if plan.options.noise == "measured":
+        if qa.max_abs_rho_after > _NOTABLE_CORRELATION + floor:
+            plan.warnings.append(
+                f"max_abs_rho {qa.max_abs_rho_after:.3f} is left although the noise was measured: at some frequencies "
+                "there is next to none, or its correlation varies over the field, or the inputs show structure besides "
+                "noise"
+            )
         return qa
     if qa.max_abs_rho_after > _NOTABLE_CORRELATION + floor and correlated:
         listed = " and ".join(f"{name} {rho:.2f}" for name, rho in correlated.items())
