@@ -237,7 +237,7 @@ def test_variances_that_nothing_explains_are_left() -> None:
 
 def test_inputs_without_noise_to_measure() -> None:
     rng = np.random.default_rng(10)
-    science, template, difference, kernel = plain(rng, np.zeros((500, 500)))
+    _, template, difference, kernel = plain(rng, np.zeros((500, 500)))
     with pytest.raises(InputError, match=r"^science: its background has no noise.*--noise white$"):
         decorrelate(Exposure(np.ones((500, 500)), 1.0, name="science"), template, difference, kernel, noise="measured")
     crowded = np.zeros((500, 500))
