@@ -184,7 +184,9 @@ class _Sampler:
         limited = 0.0
         if self._recipe.score:
             science = [side == "science" for side in self._noise.sides]
-            psi = score_filter(power, powers[science].sum(axis=0), variances[science].sum(axis=0))
+            # The PSF's part, without the correlation of the noise, which belongs in the denominator only.
+            own = noise_power(transforms, variances, [None] * len(transforms))[science].sum(axis=0)
+            psi = score_filter(power, own, variances[science].sum(axis=0))
         else:
             psi, limited = whitening_filter(power, self._recipe.max_gain)
         if self._second is not None:

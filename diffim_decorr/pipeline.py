@@ -216,8 +216,8 @@ def measure(plan: Plan, sink: Sink) -> QualityFigures:
     correlated = {
         name: rho
         for name, rho in (
-            ("science", _nearest(qa.rho_science)),
-            ("template", _nearest(qa.rho_template)),
+            ("science", max_abs_rho(qa.rho_science)),
+            ("template", max_abs_rho(qa.rho_template)),
         )
         if rho > _NOTABLE_CORRELATION + floor
     }
@@ -234,12 +234,7 @@ def measure(plan: Plan, sink: Sink) -> QualityFigures:
     if qa.max_abs_rho_after > _NOTABLE_CORRELATION + floor and correlated:
         listed = " and ".join(f"{name} {rho:.2f}" for name, rho in correlated.items())
         plan.warnings.append(
-            f"the noise of the inputs is itself correlated (neighbouring pixels: {listed}), so that "
+            f"the noise of the inputs is itself correlated (by up to: {listed}), so that "
             f"max_abs_rho {qa.max_abs_rho_after:.3f} is left; --noise measured takes this into account"
         )
     return qa
-
-
-def _nearest(rho: Array) -> float:
-    centre = rho.shape[0] // 2
-    return float(max(rho[centre, centre + 1], rho[centre + 1, centre]))
