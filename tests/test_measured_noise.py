@@ -257,7 +257,8 @@ def test_bad_lists_of_inputs(tmp_path: Path, text: str, cause: str) -> None:
 def test_score_of_correlated_noise_is_the_best_there_is() -> None:
     """A point source stands out of a likelihood image by its flux times the root of ∫ |p̂|² / P, P the noise's power.
 
-    That is the most that any linear filter reaches; the scatter is known to 0.7 % here. The formula for white noise reaches a fifth less.
+    That is the most that any linear filter reaches; the scatter is known to 0.7 % here. The formula for white noise
+    reaches a fifth less.
     """
     rng, psf, sigma = np.random.default_rng(21), gaussian(21, 1.0), 0.8
     science, template = coloured(rng, sigma, 1.0), rng.normal(scale=1e-3, size=SHAPE)
