@@ -7,9 +7,12 @@ each pixel of the result is a finite sum over the white pixels that went into it
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
+from command import decorr, write_exposure
 from reference import PLANES, autocorrelation, gaussian
 from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.signal import fftconvolve
@@ -279,3 +282,25 @@ def test_inputs_without_noise_to_measure() -> None:
     scene = plain(rng, gaussian_filter(crowded, 1.3))
     with pytest.raises(InputError, match=r"(told from structure|source-free pixels).*--noise white$"):
         decorrelate(*scene, noise="measured")
+
+
+@pytest.mark.parametrize(
+    ("size", "structure", "status", "says"),
+    [(48, 0.0, 3, "too few to measure the noise correlation from; use --noise white"), (400, 1.0, 0, "from structure")],
+)
+def test_the_command_says_what_to_do(tmp_path: Path, size: int, structure: float, status: int, says: str) -> None:
+    rng = np.random.default_rng(14)
+    science, template, difference, kernel = plain(rng, field(rng, 20.0, 1.0)[:size, :size] * structure)
+    for name, exposure in (("sci", science), ("tmpl", template)):
+        image = exposure.image.astype("f4")
+        write_exposure(tmp_path / f"{name}.fits", image, np.zeros(image.shape, "i4"), np.ones(image.shape, "f4"))
+    fits.writeto(tmp_path / "diff.fits", difference.image.astype("f4"))
+    fits.writeto(tmp_path / "kernel.fits", kernel)
+    line = ("run", "sci.fits", "tmpl.fits", "diff.fits", "--kernel", "kernel.fits", "--noise", "measured")
+    done = decorr(tmp_path, *line, "--half-width", "15", "-o", "out.fits")
+    assert done.returncode == status, done.stderr
+    assert says in " ".join(done.stderr.split())
+    assert (tmp_path / "out.fits").exists() == (status == 0)
+    if status:
+        assert "sci.fits" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
