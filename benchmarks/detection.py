@@ -424,11 +424,11 @@ with true errors, and misses none that it could have found.
 
 ## Figures
 
-{tables}
-## What this says
+{tables}## What this says
 
 - **The threshold means what it says**, where the model of the noise is right: with white inputs for the plain command,
-  with correlated ones for `--noise measured`. The raw difference has far too many false peaks, and with correlated
+  with correlated ones for `--noise measured`, whose estimate of the noise has an error of its own: 2 % of σ change the
+  number of peaks above 4 σ by a third. The raw difference has far too many false peaks, and with correlated
   inputs so has the formula for white noise. A real image with measured noise still has more than expected. Faint
   sources, defects, errors of the subtraction and noise whose correlation varies over the field all make such peaks;
   they are not told apart here.
