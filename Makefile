@@ -10,7 +10,7 @@ COVERAGE ?= --cov=diffim_decorr --cov-branch --cov-report=term-missing:skip-cove
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint regression regression-record bench bench-full clean
+.PHONY: help demo test lint regression regression-record bench bench-full detection clean
 
 help:
 	@echo 'make demo               simulate an exposure pair, decorrelate its difference, draw demo/demo.png'
@@ -19,6 +19,7 @@ help:
 	@echo 'make regression         fixed cases against stored figures; non-zero exit on drift'
 	@echo 'make regression-record  store the figures of now'
 	@echo 'make bench, bench-full  timings, on small and on full-size images'
+	@echo 'make detection          false and true detections before and after, written to docs/detection.md'
 	@echo 'make clean              remove .venv and whatever the above wrote'
 
 $(INSTALLED): pyproject.toml
@@ -49,6 +50,9 @@ bench: $(INSTALLED)
 
 bench-full: $(INSTALLED)
 	$(BIN)/python benchmarks/run.py --full
+
+detection: $(INSTALLED)
+	$(BIN)/python benchmarks/detection.py
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache

@@ -35,8 +35,10 @@ Array = NDArray[Any]
 
 _MAX_LAG = 20
 _FEWEST = 3000
-# Faint extended sources show when smoothed more than point sources need.
-_WIDE_SMOOTHING, _WIDE_THRESHOLD = 4.0, 2.5
+# Faint extended sources show when smoothed more than point sources need. So low a threshold also takes the peaks of
+# the noise, without which it would seem to have too little power on large scales: for an image's own noise the others
+# tell where sources are, and the image itself only from the second threshold on.
+_WIDE_SMOOTHING, _WIDE_THRESHOLD, _OWN_THRESHOLD = 4.0, 2.5, 4.0
 # A plateau of the covariance at large lags comes from structure, not from noise; above this fraction of the variance
 # it is doubtful what the rest comes from.
 _HIGH_PLATEAU = 0.3
@@ -88,6 +90,7 @@ class SourceFreeWindows:
         self._threads = threads
         self.boxes: list[Box] = []
         self.use: list[Array] = []
+        self._own: list[list[Array]] = []
         self._select()
 
     @property
@@ -104,17 +107,16 @@ class SourceFreeWindows:
                 loaded += pool.map(self._load, batch)
                 self.boxes += batch
                 # What stands out is judged by the scatter of the whole sample: a window may be full of sources.
-                self.use = []
+                self.use, self._own = [], []
                 for valid, images, _ in loaded:
                     use = valid.copy()
-                    for k, scales in enumerate(images):
-                        for j, smooth in enumerate(scales):
-                            sigma = typical([window[2][k][j] for window in loaded])
-                            if j == 0:
-                                mask_sources(use, smooth, sigma)
-                            else:
-                                use &= np.abs(smooth) < _WIDE_THRESHOLD * sigma
-                    self.use.append(use)
+                    wide = []
+                    for k, (narrow, smooth) in enumerate(images):
+                        sigmas = [typical([window[2][k][j] for window in loaded]) for j in (0, 1)]
+                        mask_sources(use, narrow, sigmas[0])
+                        wide.append(np.abs(smooth) / sigmas[1] if sigmas[1] > 0 else 0 * smooth)
+                    self.use.append(use & _below(wide))
+                    self._own.append([use & _below(wide, k) for k in range(len(wide))])
                 if self.pixels >= ENOUGH:
                     return
         if self.pixels < _FEWEST:
@@ -149,8 +151,11 @@ class SourceFreeWindows:
             )
         return valid, scales, scatters
 
-    def covariance(self, read: Callable[[Box], Array]) -> Array:
-        """Masked autocovariance (41, 41) of an image that is read box by box, its level taken off window by window."""
+    def covariance(self, read: Callable[[Box], Array], own: int | None = None) -> Array:
+        """Masked autocovariance (41, 41) of an image that is read box by box, its level taken off window by window.
+
+        With `own`, the number of one of the exposures, it is that of this one's noise.
+        """
 
         def products(box: Box, use: Array) -> tuple[Array, Array]:
             pixels = read(box)
@@ -160,29 +165,51 @@ class SourceFreeWindows:
             return lagged_products(values, _MAX_LAG), lagged_products(use, _MAX_LAG)
 
         with ThreadPoolExecutor(self._threads) as pool:
-            sums, counts = (sum(parts) for parts in zip(*pool.map(products, self.boxes, self.use), strict=True))
+            chosen = self.use if own is None else [uses[own] for uses in self._own]
+            sums, counts = (sum(parts) for parts in zip(*pool.map(products, self.boxes, chosen), strict=True))
         result: Array = sums / np.maximum(counts, 1.0)
         return result
 
-    def measure(self, exposure: Exposure) -> MeasuredNoise:
+    def measure(self, exposure: Exposure, level: float | None = None) -> MeasuredNoise:
         """Variance and correlation function of the background noise of one of the images.
+
+        Parameters
+        ----------
+        exposure
+            The image.
+        level
+            Background value of its variance plane. With it the variance measured is the one that the noise has where
+            the plane is at this level: the plane tells where there is more of it.
 
         Raises
         ------
         InputError
             If the image has no noise.
         """
-        covariance = self.covariance(lambda box: exposure.image_plane.read(box).astype(np.float32))
-        correlation, variance, plateau = correlation_function(covariance, self.pixels)
+
+        def read(box: Box) -> Array:
+            image = exposure.image_plane.read(box).astype(np.float32)
+            if level is None or exposure.variance_plane is None:
+                return image
+            relative = exposure.variance_plane.read(box) / level
+            usable = np.isfinite(relative) & (relative > 0)
+            scaled: Array = image / np.sqrt(np.where(usable, relative, 1), dtype=np.float32)
+            return scaled
+
+        own = next(k for k, other in enumerate(self._exposures) if other is exposure)
+        correlation, variance, plateau = correlation_function(self.covariance(read, own), self.pixels)
         # What is left of faint sources makes tails. They are few in the correlation, but count much in the variance,
         # which is therefore taken from the middle of the distribution.
-        robust = self._robust_variance(exposure) - plateau * variance
-        if not robust > 0:
+        total = self.scatter(read) ** 2
+        if not total > 0:
             raise InputError(f"{exposure.name}: its background has no noise to measure; use --noise white")
+        robust = total - plateau * variance
+        if not (variance > 0 and robust > 0):
+            raise InputError(
+                f"{exposure.name}: its noise cannot be told from structure, whose correlation at large lags is as "
+                "large; mask extended sources, subtract the background, or use --noise white"
+            )
         return MeasuredNoise(robust, correlation, plateau, self.pixels)
-
-    def _robust_variance(self, exposure: Exposure) -> float:
-        return self.scatter(lambda box: exposure.image_plane.read(box).astype(np.float64)) ** 2
 
     def scatter(self, read: Callable[[Box], Array]) -> float:
         """Robust standard deviation of an image that is read box by box, its level taken off window by window."""
@@ -193,6 +220,13 @@ class SourceFreeWindows:
             if pixels.size:
                 residuals.append(pixels - np.median(pixels))
         return _scatter(np.concatenate(residuals)) if residuals else np.nan
+
+
+def _below(wide: list[Array], own: int | None = None) -> Array:
+    """Where none of several images, of which one may be the own, is above its threshold."""
+    limits = [_OWN_THRESHOLD if k == own else _WIDE_THRESHOLD for k in range(len(wide))]
+    below: Array = np.logical_and.reduce([image <= limit for image, limit in zip(wide, limits, strict=True)])
+    return below
 
 
 def _scatter(values: Array) -> float:

@@ -153,7 +153,9 @@ class _Sampler:
     def _spectrum(self, rho: Array) -> Array:
         """Power spectrum of noise with a measured correlation function, which need not be exactly positive."""
         spectrum = kernel_transform(rho, (self.size, self.size)).real
-        floored: Array = np.maximum(spectrum, _SMALLEST_POWER * spectrum.max())
+        # A floor that sets in smoothly: a sharp one would make ψ ring.
+        floor = _SMALLEST_POWER * spectrum.max()
+        floored: Array = (spectrum + np.hypot(spectrum, 2 * floor)) / 2
         return floored
 
     def _residual_filter(self) -> tuple[Array | None, float]:
@@ -187,7 +189,9 @@ class _Sampler:
         limited = 0.0
         if self._recipe.score:
             science = [side == "science" for side in self._noise.sides]
-            psi = score_filter(power, powers[science].sum(axis=0), variances[science].sum(axis=0))
+            # The PSF's part, without the correlation of the noise, which belongs in the denominator only.
+            own = noise_power(transforms, variances, [None] * len(transforms))[science].sum(axis=0)
+            psi = score_filter(power, own, variances[science].sum(axis=0))
         else:
             psi, limited = whitening_filter(power, self._recipe.max_gain)
         if self._second is not None:
@@ -205,12 +209,15 @@ class _Sampler:
         image = inverse(psi.astype(complex), self.size)
         squares = []
         for transform, untouched, correlation in zip(transforms, self._untouched, self._correlations, strict=True):
+            if untouched and correlation is None:
+                squares.append(image**2 * self._second_gain)
+                continue
             whole = psi * transform
-            square = (image if untouched else inverse(whole.copy(), self.size)) ** 2
             if correlation is not None:
-                # Neighbours add up with their correlation: the kernel's sum has to be the true gain.
-                gain = self._mean(np.abs(whole) ** 2 * correlation)
-                square *= (gain / square.sum(axis=(1, 2)))[:, None, None]
+                # Correlated noise is white noise after the filter whose square is its spectrum: with that in it, the
+                # sum of the kernel's square is the true gain.
+                whole *= np.sqrt(correlation)
+            square = inverse(whole, self.size) ** 2
             squares.append(square * self._second_gain)
         return image, np.array(squares), limited
 
@@ -375,8 +382,10 @@ def variation(
     recipe: Recipe,
 ) -> float:
     """By how much ψ would vary over the field: the largest rms difference from a constant ψ, in units of the noise."""
-    largest_kernel = max(max(kernel.shape) for kernel in (*inputs, decorrelation.psi))
-    sampler = _Sampler(inputs, noise, recipe, good_size(2 * largest_kernel))
+    # ψ may be narrower than what it is made from.
+    correlations = [rho.shape[0] for rho in (recipe.residual, *noise.correlations) if rho is not None]
+    widest = max(*decorrelation.psi.shape, *correlations, *(max(kernel.shape) for kernel in inputs))
+    sampler = _Sampler(inputs, noise, recipe, good_size(2 * widest))
     largest = 0.0
     for box in _boxes(inputs, shape):
         y, x = (a.ravel() for a in np.meshgrid(*(np.linspace(*e, 5) for e in _extents(box)), indexing="ij"))

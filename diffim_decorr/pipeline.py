@@ -216,22 +216,25 @@ def measure(plan: Plan, sink: Sink) -> QualityFigures:
     correlated = {
         name: rho
         for name, rho in (
-            ("science", _nearest(qa.rho_science)),
-            ("template", _nearest(qa.rho_template)),
+            ("science", max_abs_rho(qa.rho_science)),
+            ("template", max_abs_rho(qa.rho_template)),
         )
         if rho > _NOTABLE_CORRELATION + floor
     }
-    if plan.options.noise == "measured" or plan.options.score:
+    if plan.options.score:
+        return qa
+    if plan.options.noise == "measured":
+        if qa.max_abs_rho_after > _NOTABLE_CORRELATION + floor:
+            plan.warnings.append(
+                f"max_abs_rho {qa.max_abs_rho_after:.3f} is left although the noise was measured: at some frequencies "
+                "there is next to none, or its correlation varies over the field, or the inputs show structure besides "
+                "noise"
+            )
         return qa
     if qa.max_abs_rho_after > _NOTABLE_CORRELATION + floor and correlated:
         listed = " and ".join(f"{name} {rho:.2f}" for name, rho in correlated.items())
         plan.warnings.append(
-            f"the noise of the inputs is itself correlated (neighbouring pixels: {listed}), so that "
+            f"the noise of the inputs is itself correlated (by up to: {listed}), so that "
             f"max_abs_rho {qa.max_abs_rho_after:.3f} is left; --noise measured takes this into account"
         )
     return qa
-
-
-def _nearest(rho: Array) -> float:
-    centre = rho.shape[0] // 2
-    return float(max(rho[centre, centre + 1], rho[centre + 1, centre]))

@@ -31,6 +31,8 @@ Array = NDArray[Any]
 
 # A constant ψ is worth a warning where it is wrong by more than this, in units of the noise.
 _NOTABLE_VARIATION = 0.02
+# What is measured on the inputs explains the noise of the result to a few per cent, unless it is not only noise.
+_NOTABLE_CALIBRATION = 0.1
 
 
 @dataclass(frozen=True)
@@ -200,12 +202,16 @@ def with_residual(plan: Plan, residual: Array) -> Plan:
 
 def calibrated(plan: Plan, factor: float) -> Plan:
     """The same plan with its variances scaled to what was measured on the result, which should be a small change."""
-    if not 0.5 <= factor <= 2.0:
+    if abs(factor - 1) > _NOTABLE_CALIBRATION:
+        usable = 0.5 <= factor <= 2.0
         plan.warnings.append(
-            f"the noise of the result is {factor:.2f} times what that of the inputs explains; its variance plane is "
-            "left at the latter"
+            f"the noise variance of the result is {factor:.2f} times what the noise measured on the inputs explains"
+            f"{', to which the variance plane is scaled' if usable else '; the variance plane is left at the latter'}: "
+            "the inputs show structure besides noise, or the kernel is not the one that was used; mask extended "
+            "sources, subtract the background, or use --noise white"
         )
-        return plan
+        if not usable:
+            return plan
     bank = plan.decorrelation.variance
     scaled = replace(plan.decorrelation, variance=FilterBank(bank.bases * factor, bank.coefficients))
     return replace(plan, decorrelation=scaled, calibration=factor)
@@ -290,16 +296,18 @@ def _plane_noise(
     # The digits of a variance that was given come back from its root.
     given = None if contribution.noise is None else float(f"{contribution.noise**2:.15g}")
     plane = None if exposure is None else exposure.variance_plane
-    measured = None
-    if windows is not None and exposure is not None:
-        measured = windows.measure(exposure)
+    background, measured = None, None
+    if exposure is not None and plane is not None and (given is None or windows is not None):
+        background = background_variance(exposure, options.bad_planes)
+    level = background if given is None else given
+    if exposure is not None and windows is not None:
+        measured = windows.measure(exposure, background)
         remark = plateau_warning(exposure.name, measured)
         if remark:
             warnings.append(remark)
         if given is not None:
             measured = replace(measured, variance=given)
-    if exposure is not None and plane is not None:
-        level = given if given is not None else background_variance(exposure, options.bad_planes)
+    if plane is not None and level is not None:
         if measured is not None and level > 0:
             return PlaneNoise(plane, measured.variance / level, level, measured)
         return PlaneNoise(plane, 1.0, level)

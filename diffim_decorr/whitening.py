@@ -130,7 +130,7 @@ def score_filter(power: Array, science_power: Array, science_variance: Array) ->
     power
         Noise power (nodes, N, N // 2 + 1) of the difference, ``σ_s² |p̂|² + σ_t² |κ̂|²``.
     science_power
-        The science image's part in it, ``σ_s² |p̂|²``.
+        The science image's part in it if its noise is white, ``σ_s² |p̂|²``.
     science_variance
         Noise variance (nodes) of the science image.
 

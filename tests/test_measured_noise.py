@@ -252,3 +252,26 @@ def test_bad_lists_of_inputs(tmp_path: Path, text: str, cause: str) -> None:
     with pytest.raises(InputError, match=cause) as caught:
         read_inputs(path, (30, 40))
     assert "\n" not in str(caught.value)
+
+
+def test_score_of_correlated_noise_is_the_best_there_is() -> None:
+    """A point source stands out of a likelihood image by its flux times the root of ∫ |p̂|² / P, P the noise's power.
+
+    That is the most that any linear filter reaches; the scatter is known to 0.7 % here. The formula for white noise
+    reaches a fifth less.
+    """
+    rng, psf, sigma = np.random.default_rng(21), gaussian(21, 1.0), 0.8
+    science, template = coloured(rng, sigma, 1.0), rng.normal(scale=1e-3, size=SHAPE)
+    difference = fftconvolve(science, psf, "same") - fftconvolve(template, psf, "same")
+    inputs = Exposure(science, 1.0), Exposure(template, 1e-6), Exposure(difference), psf
+    k = 2 * np.pi * np.fft.fftfreq(128)
+    spectrum = np.exp(-(sigma**2) * (k[:, None] ** 2 + k**2))
+    spectrum /= spectrum.mean()
+    ideal = np.sqrt(np.mean(np.exp(-(1.0**2) * (k[:, None] ** 2 + k**2)) / spectrum))
+    inner = np.s_[60:-60, 60:-60]
+    reached = {}
+    for noise in ("white", "measured"):
+        result = decorrelate(*inputs, score=True, science_kernel=psf, noise=noise)
+        reached[noise] = result.exposure.psf.max() / result.exposure.image[inner].std()
+    assert reached["measured"] == pytest.approx(ideal, rel=0.03)
+    assert reached["white"] < 0.9 * ideal

@@ -370,3 +370,13 @@ def test_psi_does_not_depend_on_the_unit_of_the_images() -> None:
         np.testing.assert_allclose(other.exposure.image / unit, one.exposure.image, atol=1e-5)
         np.testing.assert_allclose(other.exposure.variance / unit**2, one.exposure.variance, rtol=1e-5)
         assert replace(other.qa, pixels_used=0).snr_std == pytest.approx(one.qa.snr_std, rel=1e-4)
+
+
+def test_psi_may_be_narrower_than_the_kernel() -> None:
+    """A kernel of 25 pixels that is close to one pixel needs a ψ of a few pixels only."""
+    science, template = noise_pair(seed=5, shape=(200, 200), svar=1.0, tvar=1e-3)
+    kernel = gaussian(25, 0.5, total=0.03)
+    difference = science - convolved(template, kernel)
+    result = decorrelate(*exposures(science, template, difference, 1.0, 1e-3), kernel)
+    assert result.psi.shape[0] < 25
+    assert result.warnings == []

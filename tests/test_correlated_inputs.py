@@ -1,0 +1,306 @@
+"""Measured noise on inputs of known correlation: resampled, drizzled and smoothed ones, with sources and masks.
+
+Pixels are white noise, of a level that changes over the field, convolved with a short kernel. So the true variance of
+each pixel of the result is a finite sum over the white pixels that went into it, through resampling, matching and ψ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from command import decorr, write_exposure
+from reference import PLANES, autocorrelation, gaussian
+from scipy.ndimage import gaussian_filter, maximum_filter
+from scipy.signal import fftconvolve
+
+from diffim_decorr import Exposure, InputError, Result, decorrelate
+from diffim_decorr.spatial import PolynomialCoefficients, SpatialKernel
+
+SIZE = 1000
+STEP = 620
+# The variance planes are wrong by these factors, which the measurement has to find.
+WRONG = (1.3, 1 / 1.5)
+
+
+def separable(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    kernel = np.outer(y, x)
+    return kernel / np.sqrt((kernel**2).sum())
+
+
+def bilinear(dx: float, dy: float) -> np.ndarray:
+    return separable(*(np.array([0, 1 - d, d]) for d in (dx, dy)))
+
+
+def lanczos(dx: float, dy: float) -> np.ndarray:
+    def along(d: float) -> np.ndarray:
+        x = np.arange(-3, 4) - d
+        return np.sinc(x) * np.sinc(x / 3) * (np.abs(x) < 3)
+
+    return separable(along(dx), along(dy))
+
+
+def box(overlap: float) -> np.ndarray:
+    """Drizzled with drops that overlap the neighbouring pixels by some fraction."""
+    return separable(*2 * [np.array([overlap, 1, overlap])])
+
+
+def smooth(sigma: float) -> np.ndarray:
+    image = gaussian(9, sigma)
+    return image / np.sqrt((image**2).sum())
+
+
+PAIRS = {
+    "bilinear and drizzled": (bilinear(0.3, 0.4), box(0.35)),
+    "Lanczos and Gaussian": (lanczos(0.4, 0.25), smooth(0.7)),
+    "white and half a pixel bilinear": (np.ones((1, 1)), bilinear(0.5, 0.5)),
+    "Gaussian and half a pixel Lanczos": (smooth(0.6), lanczos(0.5, 0.5)),
+}
+
+
+@dataclass
+class Scene:
+    """What goes in, and what is known of it.
+
+    Parameters
+    ----------
+    images, planes
+        Science and template, and their true variance planes.
+    white
+        Variances of the white pixels before they were correlated.
+    kernels
+        That correlated them, of norm 1.
+    matching
+        The matching kernel; `weights` are its coefficients at each pixel.
+    """
+
+    images: list[np.ndarray]
+    planes: list[np.ndarray]
+    white: list[np.ndarray]
+    kernels: tuple[np.ndarray, np.ndarray]
+    matching: SpatialKernel
+    weights: np.ndarray
+    mask: np.ndarray
+    stars: np.ndarray
+
+    @property
+    def difference(self) -> np.ndarray:
+        return self.images[0] - self.match(self.images[1])
+
+    def match(self, image: np.ndarray) -> np.ndarray:
+        return match(image, self.matching, self.weights)
+
+    def run(self, **options: object) -> Result:
+        exposures = [
+            Exposure(i.astype("f4"), (v * w).astype("f4"), self.mask, mask_planes=PLANES, name=n)
+            for i, v, w, n in zip(self.images, self.planes, WRONG, ("science", "template"), strict=True)
+        ]
+        difference = Exposure(self.difference.astype("f4"), name="difference")
+        return decorrelate(*exposures, difference, self.matching, threads=1, noise="measured", **options)
+
+    def true_variance(self, result: Result, x: int, y: int) -> float:
+        """Of one pixel of the result, which is a weighted sum of white pixels: Σ weight² variance."""
+        psi = result.psi.at(x, y)
+        reach = psi.shape[0] // 2 + 7 + 5
+        window = np.s_[y : y + 2 * reach + 1, x : x + 2 * reach + 1]
+
+        def padded(image: np.ndarray) -> np.ndarray:
+            return np.pad(image, reach)[window]
+
+        # Weights of the pixels of the difference, of which masked ones were replaced by 0, and of the template.
+        own = np.pad(psi[::-1, ::-1], reach - psi.shape[0] // 2) * padded(self.mask == 0)
+        matched = sum(
+            fftconvolve(own * padded(w), b[::-1, ::-1], "same")
+            for w, b in zip(self.weights, self.matching.basis, strict=True)
+        )
+        return sum(
+            (fftconvolve(weights, kernel[::-1, ::-1], "same") ** 2 * padded(white)).sum()
+            for weights, kernel, white in zip((own, matched), self.kernels, self.white, strict=True)
+        )
+
+
+def match(image: np.ndarray, kernel: SpatialKernel, weights: np.ndarray) -> np.ndarray:
+    return sum(w * fftconvolve(image, b, "same") for w, b in zip(weights, kernel.basis, strict=True))
+
+
+def scene(pair: str, varying: bool) -> Scene:
+    """A pair with stars that have photon noise, faint galaxies, a bad column, a block, cosmic rays, saturated stars.
+
+    Where it is varying, the noise of both images changes over the field, that of the template with a step, and so does
+    the matching kernel.
+    """
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:SIZE, :SIZE] / (SIZE - 1)
+    slope = 0.4 if varying else 0.0
+    matching = SpatialKernel(
+        np.array([gaussian(15, 1.0), gaussian(15, 1.5)]),
+        PolynomialCoefficients(
+            np.array([[0.5, -slope], [0.5, slope]]), np.array([[0, 0], [1, 0]]), *2 * [(SIZE / 2, SIZE / 2)]
+        ),
+    )
+    weights = matching.coefficients.grid(np.arange(SIZE), np.arange(SIZE))
+    stars = np.zeros((SIZE, SIZE))
+    stars[tuple(rng.integers(20, SIZE - 20, (2, 150)))] = 10 ** rng.uniform(2, 4.5, 150)
+    galaxies = np.zeros((SIZE, SIZE))
+    galaxies[tuple(rng.integers(20, SIZE - 20, (2, 40)))] = rng.uniform(200, 2000, 40)
+    sky = gaussian_filter(stars, 1.3) + gaussian_filter(galaxies, 6.0)
+    skies = match(sky, matching, weights), sky
+    levels = [2.0 * (1 + 0.5 * x * varying), 3.0 * (1 + 0.6 * y * varying)]
+    if varying:
+        levels[1] = levels[1] * np.where(np.arange(SIZE) < STEP, 1.0, 1.5)
+    white = [level + np.maximum(s, 0) / 5 for level, s in zip(levels, skies, strict=True)]
+    kernels = PAIRS[pair]
+    images, planes = [], []
+    for variance, kernel, s in zip(white, kernels, skies, strict=True):
+        images.append(fftconvolve(rng.normal(size=(SIZE, SIZE)) * np.sqrt(variance), kernel, "same") + s)
+        planes.append(fftconvolve(np.pad(variance, 9, mode="edge"), kernel**2, "same")[9:-9, 9:-9])
+    mask = np.zeros((SIZE, SIZE), np.int32)
+    mask[:, 333] = 1 << PLANES["BAD"]
+    mask[700:712, 200:215] = 1 << PLANES["BAD"]
+    for row, column in rng.integers(5, SIZE - 5, (200, 2)):
+        mask[row, column : column + 2] = 1 << PLANES["CR"]
+    mask[maximum_filter(stars > 1e4, 5)] |= 1 << PLANES["SAT"]
+    return Scene(images, planes, white, kernels, matching, weights, mask, stars)
+
+
+@pytest.mark.parametrize(("pair", "spatial"), [*((pair, True) for pair in PAIRS), ("bilinear and drizzled", False)])
+def test_known_correlations_come_out_white(pair: str, spatial: bool) -> None:
+    """The bars of measured noise; 0.01 is 8 standard errors of a correlation here, 0.02 24 of a standard deviation.
+
+    On stars there is no bar. A plane cannot tell the photon noise of the white pixels: it is that of the resampled
+    ones, as smooth as these.
+    """
+    given = scene(pair, varying=spatial)
+    result = given.run(spatial=spatial)
+    image, variance = result.exposure.image.astype(float), result.exposure.variance
+    bad = sum(1 << result.exposure.mask_planes[name] for name in ("EDGE", "DECORR_BAD"))
+    use = (given.mask == 0) & (result.exposure.mask & bad == 0) & ~maximum_filter(given.stars > 0, 31)
+
+    rho = autocorrelation(image, use)
+    rho[5, 5] = 0
+    assert result.qa.max_abs_rho_before > 0.2
+    assert np.abs(rho).max() <= 0.01
+    assert (image / np.sqrt(variance))[use].std() == pytest.approx(1, abs=0.02)
+    assert result.qa.max_abs_rho_after <= 0.01
+    assert result.qa.snr_std == pytest.approx(1, abs=0.02)
+    factors = [plane.factor * wrong for plane, wrong in zip(result.plan.planes, WRONG, strict=True)]
+    assert factors == pytest.approx([1, 1], abs=0.02)
+    assert result.plan.calibration == pytest.approx(1, abs=0.02)
+
+    masked = maximum_filter(given.mask != 0, 13)
+    stepping = np.abs(np.arange(SIZE) - STEP) < 8
+    rng = np.random.default_rng(1)
+    for where, count in ((use & ~masked & ~stepping, 25), (use & masked, 25), (use & ~masked & stepping, 15)):
+        places = np.argwhere(where)
+        for row, column in places[rng.choice(len(places), count, replace=False)]:
+            assert variance[row, column] == pytest.approx(given.true_variance(result, column, row), rel=0.02)
+
+
+def test_noise_on_large_scales_is_measured_too() -> None:
+    """White inputs: the result is that of white noise, also when smoothed, as it is in a matched filter.
+
+    Without the peaks of the smoothed noise, its power would be too small by 1 − (1 − 2 t φ(t) / P(|z| < t)) = 9 % for
+    t = 2.5, and the scatter of the result too large by 4 %. Lags of up to 4 pixels tell the power to some 0.5 % here.
+    """
+    rng = np.random.default_rng(6)
+    kernel = gaussian(15, 1.4)
+    science, template = rng.normal(size=(2, 900, 900))
+    inputs = Exposure(science, 1.0), Exposure(template, 1.0), Exposure(science - fftconvolve(template, kernel, "same"))
+    scatter = {}
+    for noise in ("white", "measured"):
+        exposure = decorrelate(*inputs, kernel, noise=noise, threads=1).exposure
+        smoothed = gaussian_filter((exposure.image / np.sqrt(exposure.variance)).astype(float), 4.0)
+        scatter[noise] = smoothed[50:-50, 50:-50].std()
+    assert scatter["measured"] == pytest.approx(scatter["white"], rel=0.02)
+
+
+@pytest.mark.parametrize("spatial", [False, True])
+@pytest.mark.parametrize("pair", [*PAIRS, "sharpened and white"])
+def test_white_mode_says_when_the_correlation_of_inputs_matters(pair: str, spatial: bool) -> None:
+    """It names the remedy, in both modes, whatever the sign of the correlation."""
+    rng = np.random.default_rng(13)
+    kernel = gaussian(15, 1.4)
+    kernels = PAIRS.get(pair, (box(-0.3), np.ones((1, 1))))
+    images = [fftconvolve(rng.normal(size=(500, 500)), by, "same") for by in kernels]
+    inputs = [Exposure(image, 1.0, name=name) for image, name in zip(images, ("science", "template"), strict=True)]
+    result = decorrelate(
+        *inputs, Exposure(images[0] - fftconvolve(images[1], kernel, "same")), kernel, spatial=spatial, threads=1
+    )
+    assert result.qa.max_abs_rho_after > 0.05
+    assert any("--noise measured" in warning for warning in result.warnings)
+
+
+def plain(rng: np.random.Generator, structure: np.ndarray) -> tuple[Exposure, Exposure, Exposure, np.ndarray]:
+    """White inputs with the same structure in both, which is not in their difference."""
+    kernel = gaussian(11, 1.2)
+    science, template = rng.normal(size=(2, *structure.shape))
+    return (
+        Exposure(science + fftconvolve(structure, kernel, "same"), 1.0, name="science"),
+        Exposure(template + structure, 1.0, name="template"),
+        Exposure(science - fftconvolve(template, kernel, "same"), name="difference"),
+        kernel,
+    )
+
+
+def field(rng: np.random.Generator, scale: float, sigma: float) -> np.ndarray:
+    values = gaussian_filter(rng.normal(size=(500, 500)), scale, mode="wrap")
+    return values * sigma / values.std()
+
+
+def test_a_correlation_of_structure_is_told() -> None:
+    """Structure on scales of 20 pixels makes a plateau; on scales of 5 the result has less noise than the inputs."""
+    rng = np.random.default_rng(8)
+    wide = decorrelate(*plain(rng, field(rng, 20.0, 1.0)), noise="measured", half_width=15, threads=1)
+    assert sum("cannot well be told from structure" in warning for warning in wide.warnings) == 2
+    narrow = decorrelate(*plain(rng, field(rng, 5.0, 1.0)), noise="measured", half_width=15, threads=1)
+    assert any("times what the noise measured on the inputs explains, to which" in w for w in narrow.warnings)
+    assert narrow.qa.snr_std == pytest.approx(1, abs=0.02)
+    nothing = decorrelate(*plain(rng, np.zeros((500, 500))), noise="measured", threads=1)
+    assert nothing.warnings == []
+
+
+def test_variances_that_nothing_explains_are_left() -> None:
+    """The difference has four times the noise of its inputs."""
+    rng = np.random.default_rng(9)
+    science, template, difference, kernel = plain(rng, np.zeros((500, 500)))
+    louder = Exposure(2 * difference.image, name="difference")
+    result = decorrelate(science, template, louder, kernel, noise="measured", threads=1)
+    assert any("the variance plane is left at the latter" in warning for warning in result.warnings)
+    assert result.qa.snr_std == pytest.approx(2, abs=0.04)
+
+
+def test_inputs_without_noise_to_measure() -> None:
+    rng = np.random.default_rng(10)
+    _, template, difference, kernel = plain(rng, np.zeros((500, 500)))
+    with pytest.raises(InputError, match=r"^science: its background has no noise.*--noise white$"):
+        decorrelate(Exposure(np.ones((500, 500)), 1.0, name="science"), template, difference, kernel, noise="measured")
+    crowded = np.zeros((500, 500))
+    crowded[tuple(rng.integers(0, 500, (2, 12000)))] = 10 ** rng.uniform(1.5, 4, 12000)
+    scene = plain(rng, gaussian_filter(crowded, 1.3))
+    with pytest.raises(InputError, match=r"(told from structure|source-free pixels).*--noise white$"):
+        decorrelate(*scene, noise="measured")
+
+
+@pytest.mark.parametrize(
+    ("size", "structure", "status", "says"),
+    [(48, 0.0, 3, "too few to measure the noise correlation from; use --noise white"), (400, 1.0, 0, "from structure")],
+)
+def test_the_command_says_what_to_do(tmp_path: Path, size: int, structure: float, status: int, says: str) -> None:
+    rng = np.random.default_rng(14)
+    science, template, difference, kernel = plain(rng, field(rng, 20.0, 1.0)[:size, :size] * structure)
+    for name, exposure in (("sci", science), ("tmpl", template)):
+        image = exposure.image.astype("f4")
+        write_exposure(tmp_path / f"{name}.fits", image, np.zeros(image.shape, "i4"), np.ones(image.shape, "f4"))
+    fits.writeto(tmp_path / "diff.fits", difference.image.astype("f4"))
+    fits.writeto(tmp_path / "kernel.fits", kernel)
+    line = ("run", "sci.fits", "tmpl.fits", "diff.fits", "--kernel", "kernel.fits", "--noise", "measured")
+    done = decorr(tmp_path, *line, "--half-width", "15", "-o", "out.fits")
+    assert done.returncode == status, done.stderr
+    assert says in " ".join(done.stderr.split())
+    assert (tmp_path / "out.fits").exists() == (status == 0)
+    if status:
+        assert "sci.fits" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
