@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from diffim_decorr.contributions import Contribution
     from diffim_decorr.errors import DecorrWarning, InputError
     from diffim_decorr.exposure import Exposure
-    from diffim_decorr.io.exposures import read_exposure, read_psf
+    from diffim_decorr.io.exposures import read_exposure
     from diffim_decorr.io.kernels import read_kernel
+    from diffim_decorr.io.psfs import read_psf
     from diffim_decorr.matching import MatchingKernel
     from diffim_decorr.options import Options
     from diffim_decorr.pipeline import Result, decorrelate
@@ -31,7 +32,7 @@ _HOMES = {
     "decorrelate": "pipeline",
     "read_exposure": "io.exposures",
     "read_kernel": "io.kernels",
-    "read_psf": "io.exposures",
+    "read_psf": "io.psfs",
 }
 
 __all__ = (

@@ -112,10 +112,11 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
         environ.setdefault(f"{library}_NUM_THREADS", "1")
     from diffim_decorr.errors import InputError
     from diffim_decorr.filtering import apply
-    from diffim_decorr.io.exposures import read_exposure, read_psf
+    from diffim_decorr.io.exposures import read_exposure
     from diffim_decorr.io.fits import split_spec
     from diffim_decorr.io.inputs import input_files, read_inputs
     from diffim_decorr.io.kernels import read_kernel
+    from diffim_decorr.io.psfs import read_psf
     from diffim_decorr.io.output import OutputFile, check_output, default_output
     from diffim_decorr.options import Options
     from diffim_decorr.pipeline import measure, prepare

@@ -457,9 +457,8 @@ def _companions(plan: Plan, qa: QualityFigures) -> Iterator[bytes]:
     yield _coefficient_table(psi.coefficients, plan.shape)
     psf = plan.psf
     if isinstance(psf, SpatialKernel):
-        ny, nx = plan.shape
-        yield _image("PSF", psf.at((nx - 1) / 2, (ny - 1) / 2))
-        yield _image("PSF_BASIS", psf.basis)
+        yield _image("PSF", psf.basis.astype(np.float32))
+        yield _position_table(psf.coefficients, plan.difference.xy0)
     elif psf is not None:
         yield _image("PSF", psf)
     names = ("before", "after", "science", "template")
@@ -512,6 +511,17 @@ def _coefficient_table(coefficients: Coefficients, shape: tuple[int, int]) -> by
         "polynomials of degree ORDER through the nearest knots; 0-based pixels, X0 <= x < X1",
     )
     return _table("PSI_COEFFS", columns, {"NBASIS": coefficients.count}, comments)
+
+
+def _position_table(grid: Coefficients, xy0: tuple[int, int]) -> bytes:
+    """PSF_POSITIONS: where in the parent frame each image of the cube PSF holds."""
+    knots = _as_grid(grid)
+    y, x = np.meshgrid(knots.y + xy0[1], knots.x + xy0[0], indexing="ij")
+    columns: list[tuple[str, str, list[Any]]] = [
+        (name, "pixel", list(np.ravel(positions))) for name, positions in (("X", x), ("Y", y))
+    ]
+    comments = ("position of each image of PSF, bilinear between them; 0-based pixels of the parent frame",)
+    return _table("PSF_POSITIONS", columns, {}, comments)
 
 
 def _same_length(arrays: list[Array]) -> list[Array]:
