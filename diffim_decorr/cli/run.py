@@ -116,8 +116,8 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
     from diffim_decorr.io.fits import split_spec
     from diffim_decorr.io.inputs import input_files, read_inputs
     from diffim_decorr.io.kernels import read_kernel
-    from diffim_decorr.io.psfs import read_psf
     from diffim_decorr.io.output import OutputFile, check_output, default_output
+    from diffim_decorr.io.psfs import read_psf
     from diffim_decorr.options import Options
     from diffim_decorr.pipeline import measure, prepare
 

@@ -27,6 +27,8 @@ __all__ = ("psf_hdu", "read_psf")
 Array = NDArray[Any]
 
 _LARGEST_PSF = 1001
+# The interpolant that PSFEx has fitted the model with.
+_LANCZOS = 4
 _PSFEX_CARDS = ("POLNAXIS", "PSFNAXIS", "PSFAXIS1", "PSFAXIS2", "PSF_SAMP")
 
 
@@ -139,8 +141,8 @@ def _psfex(hdu: Any, name: str) -> Array | SpatialKernel:
 
     The model is a sum of images times the terms ``u**i v**j`` (j outermost, i + j up to POLDEG1) of
     ``u = (X - POLZERO1) / POLSCAL1`` and v likewise, X and Y counted from 1. Its pixels have PSF_SAMP times the size of
-    the image's and hold the PSF's value at their centres, the image's pixel response included; it is interpolated with
-    quintic splines at the centres of the image's pixels.
+    the image's and hold the PSF's value at their centres, the image's pixel response included. It is interpolated at
+    the centres of the image's pixels with the Lanczos function of order 4, as PSFEx does.
     """
     header = hdu.header
     with damaged(name):
@@ -198,11 +200,16 @@ def _resampled(images: Array, step: float) -> Array:
     """Images (n, h, w) in pixels of ``step`` times the size, in pixels of size 1 and of an odd number."""
     if step == 1:
         return images
-    from scipy.ndimage import map_coordinates
+    rows, columns = (_lanczos(size, step) for size in images.shape[1:])
+    resampled: Array = rows @ images @ columns.T
+    return resampled
 
-    offsets = []
-    for size in images.shape[1:]:
-        reach = int(np.floor(min(size // 2, (size - 1) - size // 2) * step))
-        offsets.append(np.arange(-reach, reach + 1) / step + size // 2)
-    y, x = np.meshgrid(*offsets, indexing="ij")
-    return np.array([map_coordinates(image, (y, x), order=5, mode="constant") for image in images])
+
+def _lanczos(size: int, step: float) -> Array:
+    """The matrix that interpolates ``size`` pixels of ``step`` times the size at the centres of pixels of size 1."""
+    reach = int(np.floor(min(size // 2, (size - 1) - size // 2) * step))
+    positions = np.arange(-reach, reach + 1) / step + size // 2
+    offsets = positions[:, None] - np.arange(size)
+    weights = np.where(np.abs(offsets) < _LANCZOS, np.sinc(offsets) * np.sinc(offsets / _LANCZOS), 0.0)
+    matrix: Array = weights / weights.sum(axis=1, keepdims=True)
+    return matrix
