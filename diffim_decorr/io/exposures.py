@@ -33,7 +33,7 @@ from diffim_decorr.io.fits import (
 from diffim_decorr.planes import DerivedPlane, Plane
 from diffim_decorr.spatial import Box
 
-__all__ = ("read_exposure", "read_psf")
+__all__ = ("parent_origin", "read_exposure", "read_psf")
 
 Array = NDArray[Any]
 Spec = str | os.PathLike[str]
@@ -140,7 +140,7 @@ def read_exposure(
         if mask is None and layers.mask is not None:
             own_mask = _mask_of(path, hdus, layers.mask, image.shape, name)
         own_psf = _psf_of(path, hdus) if psf is None else None
-        xy0, missing_value = _xy0(headers, name), _missing_value(headers)
+        xy0, missing_value = parent_origin(headers, name), _missing_value(headers)
     companions = ((variance, None, "VARIANCE"), (noise, _squared, "ERR"), (weight, _inverse, "WHT"))
     given = [
         _read_plane(other, convert, usual, image.shape, name)
@@ -431,7 +431,8 @@ def _get(headers: Sequence[fits.Header], key: str, default: Any = None) -> Any:
     return next((header[key] for header in headers if key in header), default)
 
 
-def _xy0(headers: Sequence[fits.Header], name: str) -> tuple[int, int]:
+def parent_origin(headers: Sequence[fits.Header], name: str) -> tuple[int, int]:
+    """Position of the first pixel in the parent frame of an LSST exposure, (0, 0) where there is none."""
     # The alternative WCS "A" of afw: the parent position of the first pixel (0-based).
     if str(_get(headers, "CTYPE1A", "")).strip() != "LINEAR":
         return 0, 0
