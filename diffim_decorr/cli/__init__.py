@@ -18,6 +18,8 @@ __all__ = ("main",)
 # Name and first line of help; the module is diffim_decorr.cli.NAME.
 _COMMANDS = {
     "run": "Whiten the noise of a difference image.",
+    "apply": "Convolve companion images with the kernel that a run stored.",
+    "kernel": "Show, evaluate, draw and convert kernels.",
     "simulate": "Simulate exposures, their difference and kernel.",
 }
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from os import environ
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from diffim_decorr.cli.common import plane_names, progress_on_terminal
 from diffim_decorr.cli.config import config_option
 
 if TYPE_CHECKING:
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from diffim_decorr.qa import QualityFigures
 
 __all__ = ("run",)
-
-
-def _planes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    if value.strip().lower() == "none":
-        return ()
-    return tuple(name.strip().upper() for name in value.split(",") if name.strip())
 
 
 @click.command()
@@ -61,9 +53,9 @@ def _planes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 @click.option("--sci-mask", metavar="FILE", help="Mask of SCI.")
 @click.option("--tmpl-mask", metavar="FILE", help="Mask of TMPL.")
 @click.option("--diff-mask", metavar="FILE", help="Mask of DIFF.")
-@click.option("--bad-planes", metavar="A,B,…", callback=_planes, help="Mask planes left out of statistics.")
+@click.option("--bad-planes", metavar="A,B,…", callback=plane_names, help="Mask planes left out of statistics.")
 @click.option(
-    "--replace-planes", metavar="A,B,…", callback=_planes, help="Mask planes replaced before filtering, or none."
+    "--replace-planes", metavar="A,B,…", callback=plane_names, help="Mask planes replaced before filtering, or none."
 )
 @click.option(
     "--variance",
@@ -174,7 +166,7 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
     used = {"SCI": sci, "TMPL": tmpl, "DIFF": diff, "KERNEL": given["kernel"]}
     used |= {card: given[name] for name, card in _FILES.items() if given[name] is not None}
     with OutputFile.create(path, plan, used, overwrite=given["overwrite"]) as output:
-        with _progress(given["quiet"]) as progress:
+        with progress_on_terminal(given["quiet"]) as progress:
             apply(plan, output, progress)
         output.start_syncing()
         qa = measure(plan, output)
@@ -205,17 +197,6 @@ def _unknown_planes(given: dict[str, Any], exposures: tuple[Exposure, ...]) -> l
         for name in given[option] or ()
         if name not in known
     ]
-
-
-def _progress(quiet: bool) -> Any:
-    """A progress bar on standard error, if that is a terminal."""
-    from sys import stderr
-
-    if quiet or not stderr.isatty():
-        return nullcontext(None)
-    from diffim_decorr.cli.report import progress_bar
-
-    return progress_bar()
 
 
 def _report(path: str, plan: Plan, qa: QualityFigures, given: dict[str, Any]) -> None:

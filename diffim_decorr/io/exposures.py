@@ -35,7 +35,7 @@ from diffim_decorr.io.quality import bit_flags, named_planes
 from diffim_decorr.planes import DerivedPlane, Plane
 from diffim_decorr.spatial import Box, SpatialKernel
 
-__all__ = ("read_exposure",)
+__all__ = ("parent_origin", "read_exposure")
 
 Array = NDArray[Any]
 Spec = str | os.PathLike[str]
@@ -111,7 +111,7 @@ def read_exposure(
         if mask is None and layers.mask is not None:
             plane = _fitting(path, hdus, layers.mask, image.shape, name)
             own_mask = named_planes(plane, path, hdus, layers.mask, bad_bits)
-        xy0, missing_value = _xy0(headers, name), _missing_value(headers)
+        xy0, missing_value = parent_origin(headers, name), _missing_value(headers)
         own_psf = _psf_of(path, hdus, layers.image.ver, xy0) if psf is None else None
     companions = ((variance, None, "VARIANCE"), (noise, _squared, "ERR"), (weight, _inverse, "WHT"))
     given = [
@@ -298,7 +298,8 @@ def _get(headers: Sequence[fits.Header], key: str, default: Any = None) -> Any:
     return next((header[key] for header in headers if key in header), default)
 
 
-def _xy0(headers: Sequence[fits.Header], name: str) -> tuple[int, int]:
+def parent_origin(headers: Sequence[fits.Header], name: str) -> tuple[int, int]:
+    """Position of the first pixel in the parent frame of an LSST exposure, (0, 0) where there is none."""
     # The alternative WCS "A" of afw: the parent position of the first pixel (0-based).
     if str(_get(headers, "CTYPE1A", "")).strip() != "LINEAR":
         return 0, 0

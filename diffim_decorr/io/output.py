@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from diffim_decorr._version import __version__
 from diffim_decorr.errors import InputError
+from diffim_decorr.filtering import tiling_of
 from diffim_decorr.io.checksum import add_words, fold, set_checksum
 from diffim_decorr.io.fits import readable_cards
 from diffim_decorr.plan import Plan
@@ -125,18 +126,15 @@ class OutputFile:
         self._syncing: threading.Thread | None = None
         self._sums = {"IMAGE": 0, "MASK": 0, "VARIANCE": 0}
         wcs = _wcs_cards(plan)
-        self._headers = {
-            "IMAGE": _plane_header("IMAGE", -32, plan, wcs),
-            "MASK": _plane_header("MASK", 32, plan, wcs),
-            "VARIANCE": _plane_header("VARIANCE", -32, plan, wcs),
-        }
+        self._headers = {name: _plane_header(name, bitpix, plan, wcs) for name, bitpix in self._planes().items()}
         unit = str((plan.difference.header or {}).get("BUNIT", "")).strip()
         if unit and len(unit) < 60:
-            self._headers["IMAGE"]["BUNIT"] = unit
-            self._headers["VARIANCE"]["BUNIT"] = f"({unit})**2"
+            for name, squared in (("IMAGE", unit), ("VARIANCE", f"({unit})**2")):
+                if name in self._headers:
+                    self._headers[name]["BUNIT"] = squared
         for name, bit in sorted(plan.masks.planes.items(), key=lambda item: item[1]):
             self._headers["MASK"][f"MP_{name}" if len(name) <= 5 else f"HIERARCH MP_{name}"] = bit
-        self._room = len(_primary(plan, None, inputs).tostring()) + _SPARE_CARDS * 80
+        self._room = len(self._primary(None).tostring()) + _SPARE_CARDS * 80
         self._room += -self._room % _BLOCK
         ny, nx = plan.shape
         position = self._room
@@ -197,6 +195,22 @@ class OutputFile:
             if os.path.exists(temporary):
                 os.unlink(temporary)
 
+    @property
+    def names(self) -> list[str]:
+        """Of the planes of pixels."""
+        return list(self._headers)
+
+    def _planes(self) -> dict[str, int]:
+        """BITPIX of each plane of pixels that the file has."""
+        return {"IMAGE": -32, "MASK": 32, "VARIANCE": -32}
+
+    def _primary(self, qa: QualityFigures | None) -> fits.Header:
+        return _primary(self._plan, _provenance(self._plan, qa, self._inputs), "noise decorrelated")
+
+    def _companions(self, qa: QualityFigures | None) -> Iterator[bytes]:
+        """The HDUs after the planes of pixels."""
+        return iter(()) if qa is None else _companions(self._plan, qa)
+
     def _reserve(self) -> None:
         # Space that is missing is better missed now than at the end.
         try:
@@ -209,6 +223,8 @@ class OutputFile:
     def write(self, y0: int, image: Array, mask: Array, variance: Array) -> None:
         """Take rows of pixels, which are overwritten."""
         for name, rows in (("IMAGE", image), ("MASK", mask), ("VARIANCE", variance)):
+            if name not in self._headers:
+                continue
             part = add_words(rows)
             with self._lock:
                 self._sums[name] += part
@@ -228,17 +244,17 @@ class OutputFile:
         )
         return image, mask, variance
 
-    def finish(self, qa: QualityFigures) -> None:
+    def finish(self, qa: QualityFigures | None) -> None:
         """Write everything but the pixels."""
         if self._syncing is not None:
             self._syncing.join()
         for name, header in self._headers.items():
             self._put(self._offsets[name][0], set_checksum(header, fold(self._sums[name])))
         position = self._end
-        for companion in _companions(self._plan, qa):
+        for companion in self._companions(qa):
             self._put(position, companion)
             position += len(companion)
-        header = _primary(self._plan, qa, self._inputs)
+        header = self._primary(qa)
         blank = (self._room - len(header.tostring(padding=False)) - 2 * 80) // 80
         for _ in range(max(blank, 0)):
             header.append("", bottom=True)
@@ -362,8 +378,8 @@ def _plane_header(name: str, bitpix: int, plan: Plan, wcs: list[fits.Card]) -> f
     return header
 
 
-def _primary(plan: Plan, qa: QualityFigures | None, inputs: dict[str, str]) -> fits.Header:
-    """The difference's header, and how its noise was whitened."""
+def _primary(plan: Plan, provenance: list[fits.Card], done: str) -> fits.Header:
+    """The difference's header, and what was done to it."""
     header = fits.Header()
     for card in (
         ("SIMPLE", True, "conforms to FITS standard"),
@@ -372,7 +388,6 @@ def _primary(plan: Plan, qa: QualityFigures | None, inputs: dict[str, str]) -> f
         ("EXTEND", True),
     ):
         header.append(card)
-    provenance = _provenance(plan, qa, inputs)
     own = {card.keyword for card in provenance}
     for item in _inherited(plan):
         if not _DROPPED_CARD.fullmatch(item.keyword) and item.keyword not in own:
@@ -385,7 +400,7 @@ def _primary(plan: Plan, qa: QualityFigures | None, inputs: dict[str, str]) -> f
     header.append(("LONGSTRN", "OGIP 1.0", "long string values are continued"), bottom=True)
     for item in provenance:
         header.append(item, bottom=True)
-    header.add_history(f"noise decorrelated by decorr {__version__}")
+    header.add_history(f"{done} by decorr {__version__}")
     return header
 
 
@@ -454,15 +469,20 @@ def _companions(plan: Plan, qa: QualityFigures) -> Iterator[bytes]:
     """PSI_BASIS, PSI_COEFFS, PSF and QA."""
     psi = plan.decorrelation.psi
     yield _image("PSI_BASIS", psi.basis)
-    yield _coefficient_table(psi.coefficients, plan.shape)
-    psf = plan.psf
-    if isinstance(psf, SpatialKernel):
-        yield _image("PSF", psf.basis.astype(np.float32))
-        yield _position_table(psf.coefficients, plan.difference.xy0)
-    elif psf is not None:
-        yield _image("PSF", psf)
+    yield _coefficient_table(psi.coefficients, plan.shape, tiling_of(plan).halo)
+    if plan.psf is not None:
+        yield from _psf_hdus(plan.psf, plan.difference.xy0)
     names = ("before", "after", "science", "template")
     yield _image("QA", np.array([getattr(qa, f"rho_{name}") for name in names], dtype=np.float32), _qa_header())
+
+
+def _psf_hdus(psf: Array | SpatialKernel, xy0: tuple[int, int]) -> Iterator[bytes]:
+    """PSF, an image or a cube, and PSF_POSITIONS in the latter case."""
+    if isinstance(psf, SpatialKernel):
+        yield _image("PSF", psf.basis.astype(np.float32))
+        yield _position_table(psf.coefficients, xy0)
+    else:
+        yield _image("PSF", psf)
 
 
 def _image(name: str, pixels: Array, header: fits.Header | None = None) -> bytes:
@@ -489,7 +509,7 @@ def _qa_header() -> fits.Header:
     return header
 
 
-def _coefficient_table(coefficients: Coefficients, shape: tuple[int, int]) -> bytes:
+def _coefficient_table(coefficients: Coefficients, shape: tuple[int, int], margin: int) -> bytes:
     """PSI_COEFFS: one row for each box of the field, with knots and the values of the n coefficient functions there."""
     whole = Box(0, 0, shape[1], shape[0])
     pieces = coefficients.pieces if isinstance(coefficients, PiecewiseCoefficients) else ((whole, coefficients),)
@@ -510,7 +530,9 @@ def _coefficient_table(coefficients: Coefficients, shape: tuple[int, int]) -> by
         "VALUES: (basis image, knot along y, knot along x), x fastest, NBASIS NY NX of them;",
         "polynomials of degree ORDER through the nearest knots; 0-based pixels, X0 <= x < X1",
     )
-    return _table("PSI_COEFFS", columns, {"NBASIS": coefficients.count}, comments)
+    # The size of the field, and the margin of the tiles: with the same one the same pixels come out, bit for bit.
+    cards = {"NBASIS": coefficients.count, "FIELDNX": shape[1], "FIELDNY": shape[0], "MARGIN": margin}
+    return _table("PSI_COEFFS", columns, cards, comments)
 
 
 def _position_table(grid: Coefficients, xy0: tuple[int, int]) -> bytes:
