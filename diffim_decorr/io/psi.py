@@ -74,7 +74,8 @@ def read_psi(path: str | os.PathLike[str]) -> DecorrelationKernel:
             for axis, size in zip("YX", whole.shape, strict=True)
         )
         one = len(pieces) == 1 and pieces[0][0] == Box(0, 0, shape[1], shape[0])
-        primary = hdus[0].header
+        # Where the image has its header to itself, how ψ was made is said with ψ.
+        primary = hdu.header if "DCVERS" in hdu.header else hdus[0].header
         planes = primary.get("DCREPPL")
         return DecorrelationKernel(
             SpatialKernel(basis, pieces[0][1] if one else PiecewiseCoefficients(pieces)),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from diffim_decorr.errors import InputError
-from diffim_decorr.io.output import _move, _naming, _sync_folder
+from diffim_decorr.io.drafts import move, naming, sync_folder
 
 __all__ = ("whole_file",)
 
@@ -44,15 +44,15 @@ def whole_file(path: str, overwrite: bool) -> Iterator[str]:
         raise InputError(f"{path}: the output cannot be written: {error.strerror}") from error
     os.close(descriptor)
     try:
-        with _naming(path):
+        with naming(path):
             yield temporary
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
             umask = os.umask(0)
             os.umask(umask)
             os.chmod(temporary, 0o666 & ~umask)
-            _move(temporary, path, overwrite)
-            _sync_folder(folder)
+            move(temporary, path, overwrite)
+            sync_folder(folder)
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
