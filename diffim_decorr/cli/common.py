@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-__all__ = ("plane_names", "progress_on_terminal")
+__all__ = ("plane_names", "progress_on_terminal", "say")
 
 
 def plane_names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -28,3 +28,8 @@ def progress_on_terminal(quiet: bool) -> Any:
     from diffim_decorr.cli.report import progress_bar
 
     return progress_bar()
+
+
+def say(text: str) -> None:
+    """One line on standard error, whatever is in file names."""
+    click.echo("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text), err=True)

@@ -9,7 +9,7 @@ import io
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -36,7 +36,7 @@ from diffim_decorr.spatial import (
     SpatialKernel,
 )
 
-__all__ = ("OutputFile", "check_output", "default_output", "empty_primary", "open_drafts")
+__all__ = ("OutputFile", "check_output", "default_output", "empty_primary", "open_drafts", "without_pixels")
 
 Array = NDArray[Any]
 
@@ -329,9 +329,9 @@ def _shown(place: Place) -> str:
     return place.name if place.version == 1 else f"{place.name},{place.version}"
 
 
-def _inherited(plan: Plan) -> Iterator[fits.Card]:
+def _inherited(header: fits.Header | None) -> Iterator[fits.Card]:
     """The difference's cards, but for axes that the output has not."""
-    for card in [] if plan.difference.header is None else readable_cards(plan.difference.header):
+    for card in [] if header is None else readable_cards(header):
         axes = _AXIS_CARD.fullmatch(card.keyword)
         if card.keyword.startswith("WCSAXES"):
             yield fits.Card(card.keyword, 2, card.comment)
@@ -340,7 +340,7 @@ def _inherited(plan: Plan) -> Iterator[fits.Card]:
 
 
 def _wcs_cards(plan: Plan) -> list[fits.Card]:
-    return [card for card in _inherited(plan) if _WCS_CARD.fullmatch(card.keyword)]
+    return [card for card in _inherited(plan.difference.header) if _WCS_CARD.fullmatch(card.keyword)]
 
 
 def _card(keyword: str, value: Any, comment: str) -> fits.Card:
@@ -352,11 +352,10 @@ def _card(keyword: str, value: Any, comment: str) -> fits.Card:
     return fits.Card(keyword, value, comment) if len(str(plain).rstrip()) + 3 + len(comment) <= 80 else plain
 
 
-def _primary(plan: Plan, provenance: list[fits.Card], done: str) -> fits.Header:
-    """The difference's header, and what was done to it."""
+def without_pixels(inherited: fits.Header | None, own: Container[str] = ()) -> fits.Header:
+    """A primary header without pixels, with the difference's cards but for those that will be its own."""
     header = fits.Header([fits.Card(*card) for card in _NO_PIXELS])
-    own = {card.keyword for card in provenance}
-    for item in _inherited(plan):
+    for item in _inherited(inherited):
         if not _DROPPED_CARD.fullmatch(item.keyword) and item.keyword not in own:
             header.append(item, bottom=True)
     axes = {int(k[5]) for k in header if re.fullmatch(r"CTYPE\d", k)}
@@ -364,6 +363,12 @@ def _primary(plan: Plan, provenance: list[fits.Card], done: str) -> fits.Header:
         # Without pixels of its own this HDU has to say how many axes its WCS has.
         first = next(k for k in header if _WCS_CARD.fullmatch(k))
         header.insert(first, ("WCSAXES", max(axes), "number of WCS axes"))
+    return header
+
+
+def _primary(plan: Plan, provenance: list[fits.Card], done: str) -> fits.Header:
+    """The difference's header, and what was done to it."""
+    header = without_pixels(plan.difference.header, {card.keyword for card in provenance})
     header.append(("LONGSTRN", "OGIP 1.0", "long string values are continued"), bottom=True)
     for item in provenance:
         header.append(item, bottom=True)
