@@ -186,6 +186,8 @@ def pack(temporary: str, path: str) -> None:
 
 
 def _compressed(hdu: Any, kind: str) -> fits.CompImageHDU:
+    # Blank cards, room that was not needed, would make the checksum wrong.
+    hdu.header.remove("", ignore_missing=True, remove_all=True)
     # A quantize level of 0 keeps floating-point pixels bit for bit.
     name = hdu.name if "EXTNAME" in hdu.header else None
     return fits.CompImageHDU(hdu.data, hdu.header, name=name, compression_type=kind, quantize_level=0)

@@ -47,6 +47,7 @@ _NO_PIXELS = (
     ("NAXIS", 0, "number of array dimensions"),
     ("EXTEND", True, ""),
 )
+_LONG_STRINGS = ("LONGSTRN", "OGIP 1.0", "long string values are continued")
 # Room for cards that are not known before the pixels are written.
 _SPARE_CARDS = 72
 # Cards that place an image on the sky or in its parent frame, and so belong to each plane.
@@ -207,7 +208,7 @@ class OutputFile:
         """The HDUs after the planes of pixels."""
         if qa is None:
             return iter(())
-        provenance = self._provenance(qa) if self._leading else []
+        provenance = [fits.Card(*_LONG_STRINGS), *self._provenance(qa)] if self._leading else []
         return _companions(self._plan, qa, None if self._place is None else self._place.number, provenance)
 
     def _structure(self, role: str) -> list[tuple[str, Any, str]]:
@@ -369,7 +370,7 @@ def without_pixels(inherited: fits.Header | None, own: Container[str] = ()) -> f
 def _primary(plan: Plan, provenance: list[fits.Card], done: str) -> fits.Header:
     """The difference's header, and what was done to it."""
     header = without_pixels(plan.difference.header, {card.keyword for card in provenance})
-    header.append(("LONGSTRN", "OGIP 1.0", "long string values are continued"), bottom=True)
+    header.append(_LONG_STRINGS, bottom=True)
     for item in provenance:
         header.append(item, bottom=True)
     header.add_history(f"{done} by decorr {__version__}")
