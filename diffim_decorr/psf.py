@@ -76,10 +76,15 @@ class _Product:
     """Kernels multiplied in Fourier space, at any position."""
 
     def __init__(self, kernels: Sequence[SpatialKernel]) -> None:
-        self._kernels = kernels
         first, *others = (kernel.shape for kernel in kernels)
         self.shape = tuple(first[k] + 2 * sum(other[k] // 2 for other in others) for k in (0, 1))
-        self._spectra = [self._transformed(kernel.basis) for kernel in kernels]
+        constant = [kernel for kernel in kernels if kernel.is_constant]
+        self._varying = [kernel for kernel in kernels if not kernel.is_constant] or [constant.pop()]
+        self._spectra = [self._transformed(kernel.basis) for kernel in self._varying]
+        for kernel in constant:
+            self._spectra[0] = self._spectra[0] * self._transformed(kernel.at(0.0, 0.0)[None])
+        # Of one kernel that varies the images can be added up as they are.
+        self._images = self._back(self._spectra[0]) if len(self._varying) == 1 else None
 
     def _transformed(self, basis: Array) -> Array:
         padded = np.zeros((len(basis), *self.shape))
@@ -88,14 +93,19 @@ class _Product:
         spectra: Array = np.fft.rfft2(np.roll(padded, (-(height // 2), -(width // 2)), axis=(1, 2)))
         return spectra
 
-    def sample(self, x: Array, y: Array) -> Array:
-        """Images (k, h, w) at k positions."""
-        spectrum: Any = 1.0
-        for kernel, spectra in zip(self._kernels, self._spectra, strict=True):
-            spectrum = spectrum * np.tensordot(kernel.coefficients.at(x, y), spectra, axes=(0, 0))
-        images = np.fft.irfft2(spectrum, s=self.shape)
+    def _back(self, spectra: Array) -> Array:
+        images = np.fft.irfft2(spectra, s=self.shape)
         rolled: Array = np.roll(images, (self.shape[0] // 2, self.shape[1] // 2), axis=(1, 2))
         return rolled
+
+    def sample(self, x: Array, y: Array) -> Array:
+        """Images (k, h, w) at k positions."""
+        weights = [kernel.coefficients.at(x, y) for kernel in self._varying]
+        if self._images is not None:
+            images: Array = np.tensordot(weights[0], self._images, axes=(0, 0))
+            return images
+        factors = [np.tensordot(w, s, axes=(0, 0)) for w, s in zip(weights, self._spectra, strict=True)]
+        return self._back(np.multiply.reduce(factors))
 
     def grid(self, x: Array, y: Array) -> Array:
         """Images (len(y), len(x), h, w) on the grid that the positions span."""
