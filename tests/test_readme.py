@@ -16,7 +16,7 @@ from diffim_decorr import decorrelate, read_exposure, read_kernel
 
 ROOT = Path(__file__).parents[1]
 README, OUTPUT = (ROOT / name for name in ("README.md", "docs/output.md"))
-NUMBERED = re.compile(r"^(DC(?:WARN|VFAC|CORR|PLAT|MPIX))\d+$")
+NUMBERED = re.compile(r"^(DC(?:WARN|VFAC|CORR|PLAT|MPIX|FAIL))\d+$")
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
@@ -52,8 +52,17 @@ def test_python_lines_of_the_readme(exposure, monkeypatch, capsys):
 
 
 def psi_lines():
-    (lines,) = blocks(OUTPUT, "python")
+    (lines,) = [lines for lines in blocks(OUTPUT, "python") if "def psi_at" in lines]
     return lines
+
+
+def test_ccddata_lines_of_the_output_page(exposure, monkeypatch):
+    monkeypatch.chdir(exposure)
+    (lines,) = [lines for lines in blocks(OUTPUT, "python") if "CCDData" in lines]
+    names = {}
+    exec(lines, names)
+    assert np.array_equal(names["exposure"].image, fits.getdata("diff_decorr.fits", "IMAGE"), equal_nan=True)
+    assert names["data"].uncertainty.array.shape == names["exposure"].shape
 
 
 def positions(shape):
@@ -123,7 +132,7 @@ def test_output_page_is_complete(exposure, tmp_path):
     files = re.search(r"_FILES = \{(.*?)\}", (ROOT / "diffim_decorr/cli/run.py").read_text(), flags=re.DOTALL)
     cards |= {f"DC{card}" for card in re.findall(r'"([A-Z]+)"', files[1])}
     assert cards <= described
-    source = (ROOT / "diffim_decorr/io/output.py").read_text()
+    source = "".join((ROOT / "diffim_decorr/io" / name).read_text() for name in ("output.py", "mosaic.py"))
     for card in described - cards:
         assert any(name in source for name in (f'"{card}"', f'"{card[:-1]}{{')), card
     rows = re.findall(r"^\| `([A-Z_]+)` \| (?:–|float|int|table)", text, flags=re.MULTILINE)
