@@ -286,6 +286,22 @@ def test_noise_and_weight_by_their_usual_names(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_exposure(path, noise=path).variance, VARIANCE**2, rtol=1e-6)
 
 
+def test_companions_in_files_of_several_images(tmp_path: Path) -> None:
+    """The HDU of the image's version, name or number, if the image was picked."""
+    sci = write(tmp_path / "sci.fits", *(image_hdu(k * IMAGE, "SCI", k) for k in (1, 2, 3)))
+    err = write(tmp_path / "err.fits", *(image_hdu(k * VARIANCE, "ERR", k) for k in (1, 2, 3)))
+    np.testing.assert_allclose(read_exposure(f"{sci}[SCI,2]", noise=err).variance, (2 * VARIANCE) ** 2, rtol=1e-6)
+    np.testing.assert_allclose(read_exposure(sci, noise=err).variance, VARIANCE**2, rtol=1e-6)
+    same = write(tmp_path / "same.fits", *(image_hdu(k * VARIANCE, "SCI", k) for k in (3, 2, 1)))
+    check(read_exposure(f"{sci}[SCI,3]", variance=same).variance_plane, 3 * VARIANCE)
+    unnamed = write(tmp_path / "unnamed.fits", *(image_hdu(k * VARIANCE) for k in (1, 2, 3)))
+    check(read_exposure(f"{unnamed}[2]", variance=unnamed).variance_plane, 2 * VARIANCE)
+    one = write(tmp_path / "one.fits", image_hdu(VARIANCE, "V"))
+    check(read_exposure(f"{sci}[SCI,3]", variance=one).variance_plane, VARIANCE)
+    with pytest.raises(InputError, match=r"unnamed\.fits: none of its 3 images is \[SCI,3\]"):
+        read_exposure(f"{sci}[SCI,3]", variance=unnamed)
+
+
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "f4", "f8"])
 def test_noise_and_weight_of_any_type(tmp_path: Path, dtype: str) -> None:
     pixels = np.full(SHAPE, 200, dtype)
