@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from diffim_decorr.errors import InputError
 from diffim_decorr.spatial import Box, GridCoefficients, SpatialKernel
 
-__all__ = ("bilinear_grid",)
+__all__ = ("bilinear_grid", "compact")
 
 Array = NDArray[Any]
 
 # What is asked for between the places where the error is measured, which need not be the worst.
 _SAFETY = 0.8
-_MOST_PIXELS = 1 << 27
+_MOST_PIXELS = 1 << 25
 _BATCH = 4096
+# Basis images that are worth looking into, and what of them is rounding error, relative to the largest.
+_MANY, _ROUNDING = 32, 1e-13
 
 
 def bilinear_grid(kernel: SpatialKernel, field: Box, tolerance: float, name: str) -> tuple[Array, Array, Array, float]:
@@ -62,6 +64,23 @@ def bilinear_grid(kernel: SpatialKernel, field: Box, tolerance: float, name: str
         knots_x, knots_y, error = _spaced(kernel, field, tolerance, name)
     y, x = (axis.ravel() for axis in np.meshgrid(knots_y, knots_x, indexing="ij"))
     return kernel.sample(x, y), x, y, error
+
+
+def compact(kernel: SpatialKernel) -> SpatialKernel:
+    """The same kernel, between knots, with no more basis images than it has independent ones.
+
+    Hundreds of images on a grid are mostly sums of a few, and each basis image costs a Fourier transform. What is left
+    out is the rounding error of double precision.
+    """
+    grid = kernel.coefficients
+    count = len(kernel.basis)
+    if count < _MANY or not isinstance(grid, GridCoefficients):
+        return kernel
+    flat = kernel.basis.reshape(count, -1)
+    _, sizes, modes = np.linalg.svd(flat, full_matrices=False)
+    modes = modes[sizes > _ROUNDING * sizes[0]]
+    values = np.tensordot(modes @ flat.T, grid.values, axes=1)
+    return SpatialKernel(modes.reshape(-1, *kernel.shape), GridCoefficients(values, grid.x, grid.y, grid.order))
 
 
 def _origin(field: Box) -> tuple[Array, Array]:
