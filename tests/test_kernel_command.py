@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from diffim_decorr import InputError, MatchingKernel, SpatialKernel, read_kernel
 from diffim_decorr.cli.kernel import _Loaded
 from diffim_decorr.inspection import field_of, order_of, shape_of
 from diffim_decorr.io.kernels import write_grid_kernel
+from diffim_decorr.io.whole import whole_file
 from diffim_decorr.spatial import PolynomialCoefficients
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -361,6 +363,19 @@ def test_refusals(good: Path) -> None:
            "at", "hotpants.fits", 150, 3, "-o", "o.fits")  # fmt: skip
     refuse(good, "-o", "at", "hotpants.fits", 1, 3, status=2)
     refuse(good, "k.txt2: a picture must be one of", "plot", "image.fits", "-o", "k.txt2")
+
+
+def test_messages_name_the_output(tmp_path: Path) -> None:
+    """And not the file that is written beside it; which is gone."""
+    path = str(tmp_path / "k.fits")
+    with (
+        pytest.raises(InputError, match=rf"^{re.escape(path)}: a cube of 2 kernels"),
+        whole_file(path, False) as temporary,
+    ):
+        write_grid_kernel(temporary, np.ones((2, 3, 3)), [1.0], [1.0], overwrite=True)
+    with pytest.raises(InputError, match="the output cannot be written"), whole_file(f"{path}/k.fits", False):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
