@@ -33,8 +33,8 @@ Array = NDArray[Any]
 
 # What modes of ψ² and |ψ| may leave out, relative to the whole; and how many samples are enough to find the modes.
 _MODES = 1e-3
-_MOST_SAMPLES = 600
-_BATCH = 4096
+_MOST_SAMPLES = 400
+_BATCH = 1 << 22  # pixels
 
 
 @dataclass(frozen=True)
@@ -211,9 +211,9 @@ def companion_plan(
         plane = PlaneNoise(exposure.variance_plane, 1.0, background_variance(exposure, options.bad_planes))
     else:  # what comes of it is of no interest
         plane = PlaneNoise(ConstantPlane(1.0, exposure.shape), 1.0, 1.0)
-    squares = _mapped(psi.kernel, np.square)
+    squares = _mapped(psi.kernel, np.square) if known else SpatialKernel.identity()
     # Tiles have the margin of the run's, however little this variance kernel needs.
-    padding = max(psi.margin - psi.half_width, 0)
+    padding = max(psi.margin - squares.shape[0] // 2, 0)
     bases = np.pad(squares.basis, ((0, 0), (padding, padding), (padding, padding)))[None]
     point_source = () if exposure.psf is None else (_spatial(exposure.psf),)
     return Plan(
@@ -285,15 +285,22 @@ def _mapped(kernel: SpatialKernel, function: Callable[[Array], Array]) -> Spatia
     pieces = _grids(kernel)
     knots = np.concatenate([grid.values.reshape(len(flat), -1).T for _, grid in pieces])
     some = knots[np.unique(np.linspace(0, len(knots) - 1, min(len(knots), _MOST_SAMPLES)).astype(int))]
-    _, sizes, modes = np.linalg.svd(function(some @ flat), full_matrices=False)
-    left_out = np.sqrt(np.cumsum(sizes[::-1] ** 2)[::-1])
-    modes = modes[: max(1, int(np.count_nonzero(left_out > _MODES * left_out[0])))]
-    amounts = []
-    for start in range(0, len(knots), _BATCH):
-        images = function(knots[start : start + _BATCH] @ flat)
+    samples = function(some @ flat)
+    # The eigenvectors of the much smaller matrix of their products, instead of a singular value decomposition.
+    powers, vectors = np.linalg.eigh(samples @ samples.T)
+    left_out = np.sqrt(np.maximum(powers, 0).cumsum()[::-1] / powers.sum())
+    modes = vectors[:, ::-1].T[: max(1, int(np.count_nonzero(left_out > _MODES)))] @ samples
+    modes /= np.linalg.norm(modes, axis=1)[:, None]
+    # All that is wanted of the many knots is good to single precision.
+    flat, modes, knots = (array.astype(np.float32) for array in (flat, modes, knots))
+    sums = modes.sum(axis=1)
+    values = np.empty((len(modes), len(knots)), dtype=np.float32)
+    step = max(1, _BATCH // flat.shape[1])
+    for start in range(0, len(knots), step):
+        batch = slice(start, start + step)
+        images = function(knots[batch] @ flat)
         part = images @ modes.T
-        amounts.append(part * (images.sum(axis=1) / (part @ modes.sum(axis=1)))[:, None])
-    values = np.concatenate(amounts).T.astype(np.float32)
+        values[:, batch] = (part * (images.sum(axis=1) / (part @ sums))[:, None]).T
     mapped: list[tuple[Box, GridCoefficients]] = []
     for box, grid in pieces:
         count = len(grid.x) * len(grid.y)
@@ -302,7 +309,7 @@ def _mapped(kernel: SpatialKernel, function: Callable[[Array], Array]) -> Spatia
         values = values[:, count:]
     whole = not kernel.boxes
     coefficients = mapped[0][1] if whole else PiecewiseCoefficients(tuple(mapped))
-    return SpatialKernel(modes.reshape(-1, *kernel.shape), coefficients)
+    return SpatialKernel(modes.astype(float).reshape(-1, *kernel.shape), coefficients)
 
 
 def _grids(kernel: SpatialKernel) -> list[tuple[Box, GridCoefficients]]:

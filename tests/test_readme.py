@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -139,13 +140,36 @@ def test_output_page_is_complete(exposure, tmp_path):
     assert hdus == set(rows)
 
 
+@pytest.mark.parametrize("page", ["apply", "kernels"])
+def test_commands_of_a_page(exposure, tmp_path, page):
+    """They run as they are, next to what the README's command has made."""
+    for path in exposure.iterdir():
+        shutil.copy(path, tmp_path)
+    for commands in blocks(ROOT / "docs" / f"{page}.md", "sh"):
+        run("bash", "-euc", commands, cwd=tmp_path)
+    if page == "apply":
+        same, image = (fits.getdata(tmp_path / f"{name}.fits", "IMAGE") for name in ("same", "diff_decorr"))
+        assert np.array_equal(same, image, equal_nan=True)
+
+
+def test_python_lines_about_companions(exposure, monkeypatch):
+    monkeypatch.chdir(exposure)
+    (lines,) = blocks(ROOT / "docs" / "apply.md", "python")
+    names = {}
+    exec(lines, names)
+    assert names["kernel"].sum() == pytest.approx(1, abs=1e-5)
+    assert names["psf"].sum() == pytest.approx(1, abs=1e-5)
+    assert names["science"].variance.shape == (256, 256)
+
+
 def test_options_of_the_readme_exist():
-    options = run("decorr", "run", "--help")
+    commands = (["run"], ["apply"], *(["kernel", name] for name in ("show", "at", "plot", "convert")))
+    options = "\n".join(run("decorr", *command, "--help") for command in commands)
     for option in set(re.findall(r"`(--[a-z-]+[a-z])", README.read_text())):
         assert option in options, option
 
 
 def test_links_lead_somewhere():
-    for page in (README, OUTPUT, ROOT / "docs" / "method.md", ROOT / "docs" / "formats.md"):
+    for page in (README, *(ROOT / "docs").glob("*.md")):
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"

@@ -121,8 +121,8 @@ def _stamp(
 ) -> dict[str, Any]:
     """Convolve a small image at one position."""
     from diffim_decorr.companions import apply_psi_at
-    from diffim_decorr.io.companions import write_stamp
     from diffim_decorr.io.exposures import read_exposure
+    from diffim_decorr.io.stamps import write_stamp
 
     exposure = read_exposure(image)
     _refuse_second_time(exposure)

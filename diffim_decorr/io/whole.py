@@ -53,6 +53,9 @@ def whole_file(path: str, overwrite: bool) -> Iterator[str]:
             os.chmod(temporary, 0o666 & ~umask)
             move(temporary, path, overwrite)
             sync_folder(folder)
+    except InputError as error:
+        # Whoever wrote it knows of the temporary file only.
+        raise InputError(str(error).replace(temporary, path)) from error
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
