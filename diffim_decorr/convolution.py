@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffim_decorr.errors import InputError
-from diffim_decorr.spatial import Box, Coefficients, SpatialKernel
+from diffim_decorr.spatial import Box, Coefficients, PolynomialCoefficients, SpatialKernel
 from diffim_decorr.whitening import forward, good_size, inverse, kernel_transform
 
 __all__ = ("FilterBank", "TileConvolver", "Tiling", "Workspace", "composed", "convolve")
@@ -47,6 +47,14 @@ class FilterBank:
     @classmethod
     def of(cls, kernel: SpatialKernel) -> FilterBank:
         return cls(kernel.basis[None], kernel.coefficients)
+
+    def simplified(self) -> FilterBank:
+        """The same kernels with one basis image each, if they are the same everywhere."""
+        if not self.coefficients.is_constant:
+            return self
+        values = self.coefficients.at(np.zeros(1), np.zeros(1))[:, 0]
+        bases = np.tensordot(values, self.bases, axes=(0, 1))[:, None]
+        return FilterBank(bases, PolynomialCoefficients.constant([1.0]))
 
     @property
     def reach(self) -> int:
@@ -131,24 +139,19 @@ class TileConvolver:
     def __init__(self, bank: FilterBank, tiling: Tiling, workspace: Workspace | None = None) -> None:
         if bank.reach > tiling.halo:
             raise ValueError(f"a halo of {tiling.halo} pixels is too small for kernels that reach {bank.reach}")
-        self.bank = bank
+        self.bank = bank.simplified()
         self._tiling = tiling
         self._workspace = workspace or Workspace()
         self._spectra: dict[np.dtype[Any], Array] = {}
-        constant = bank.coefficients.is_constant
-        self._constant = bank.coefficients.at(np.zeros(1), np.zeros(1))[:, 0] if constant else None
 
     def prepare(self, dtype: Any = np.float32) -> None:
         """Transform the kernels, so that threads find them ready."""
         key = np.dtype(dtype)
         if key not in self._spectra:
-            bases = self.bank.bases
-            if self._constant is not None:
-                bases = np.tensordot(bases, self._constant, axes=(1, 0))[:, None]
-            spectra = kernel_transform(bases, self._tiling.fft_shape)
+            spectra = kernel_transform(self.bank.bases, self._tiling.fft_shape)
             self._spectra[key] = spectra.astype(np.result_type(key, np.complex64))
 
-    def __call__(self, tile: Box, images: Sequence[Array]) -> Array:
+    def __call__(self, tile: Box, images: Sequence[Array | None]) -> Array:
         """Convolve one tile.
 
         Parameters
@@ -157,33 +160,33 @@ class TileConvolver:
             The tile's pixels.
         images
             For each image the tile with its halo in an array of the tiling's `fft_shape`, the halo's first pixel at
-            the origin, and zeros where there is no image. Their type, float32 or float64, is that of the work.
+            the origin, and zeros where there is no image. Their type, float32 or float64, is that of the work. Instead
+            of an image that is zero everywhere there may be None, but not of all.
 
         Returns
         -------
         result
             Pixels (ny, nx) of the tile, in the workspace: the next call of the same thread overwrites them.
         """
-        dtype = images[0].dtype
+        present = [(k, image) for k, image in enumerate(images) if image is not None]
+        shape, dtype = present[0][1].shape, present[0][1].dtype
         self.prepare(dtype)
-        kernels = self._spectra[dtype]
-        shape, half = images[0].shape, kernels.shape[2:]
-        spectra = [
-            forward(image, self._workspace.array(f"spectrum{k}", half, kernels.dtype)) for k, image in enumerate(images)
-        ]
-        product, term = (self._workspace.array(name, half, kernels.dtype) for name in ("product", "term"))
+        kernels = [self._spectra[dtype][k] for k, _ in present]
+        half, complex_type = kernels[0].shape[1:], kernels[0].dtype
+        spectra = [forward(image, self._workspace.array(f"spectrum{k}", half, complex_type)) for k, image in present]
+        product, term = (self._workspace.array(name, half, complex_type) for name in ("product", "term"))
         convolved = self._workspace.array("convolved", shape, dtype)
         halo, (ny, nx) = self._tiling.halo, tile.shape
         inner = convolved[halo : halo + ny, halo : halo + nx]
 
         def convolve_mode(n: int) -> None:
-            np.multiply(spectra[0], kernels[0, n], out=product)
+            np.multiply(spectra[0], kernels[0][n], out=product)
             for spectrum, kernel in zip(spectra[1:], kernels[1:], strict=True):
                 np.multiply(spectrum, kernel[n], out=term)
                 np.add(product, term, out=product)
             inverse(product, shape[1], convolved)
 
-        if self._constant is not None:
+        if self.bank.coefficients.is_constant:
             convolve_mode(0)
             return inner
         result = self._workspace.array("result", tile.shape, dtype)

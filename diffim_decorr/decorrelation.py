@@ -61,7 +61,8 @@ _MOST_SAMPLES = 600
 _MOST_RATIOS = 24
 _SMALLEST_SPACING = 8.0
 _FEWEST_INTERVALS = 4
-_BATCH = 32
+# Frequencies of all nodes that are worked on at once, few enough to stay in the cache of one core.
+_AT_ONCE = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,11 @@ class _Sampler:
     def __init__(self, inputs: Sequence[SpatialKernel], noise: NoiseField, recipe: Recipe, size: int) -> None:
         self.inputs = inputs
         self.size = size
+        self.batch = max(1, _AT_ONCE // (size * (size // 2 + 1)))
         self._noise = noise
         self._recipe = recipe
         self._spectra = [kernel_transform(kernel.basis, (size, size)) for kernel in inputs]
+        self._untouched = [kernel.is_constant and np.array_equal(kernel.at(0, 0), [[1.0]]) for kernel in inputs]
         self._correlations = [None if rho is None else self._spectrum(rho) for rho in noise.correlations]
         self._second, self._second_gain = self._residual_filter()
 
@@ -197,16 +200,17 @@ class _Sampler:
     def all(self, x: Array, y: Array, log_ratio: Array) -> tuple[Array, Array, float]:
         """Periodic images of ψ (k, N, N) and of the variance kernels (inputs, k, N, N)."""
         psi, transforms, limited = self.filters(x, y, log_ratio)
+        image = inverse(psi.astype(complex), self.size)
         squares = []
-        for transform, correlation in zip(transforms, self._correlations, strict=True):
+        for transform, untouched, correlation in zip(transforms, self._untouched, self._correlations, strict=True):
             whole = psi * transform
-            square = inverse(whole.copy(), self.size) ** 2
+            square = (image if untouched else inverse(whole.copy(), self.size)) ** 2
             if correlation is not None:
                 # Neighbours add up with their correlation: the kernel's sum has to be the true gain.
                 gain = self._mean(np.abs(whole) ** 2 * correlation)
                 square *= (gain / square.sum(axis=(1, 2)))[:, None, None]
             squares.append(square * self._second_gain)
-        return inverse(psi.astype(complex), self.size), np.array(squares), limited
+        return image, np.array(squares), limited
 
 
 @dataclass(frozen=True)
@@ -237,6 +241,17 @@ class _Nodes:
     @property
     def shape(self) -> tuple[int, int, int]:
         return len(self.y), len(self.x), len(self.log_ratio)
+
+    @property
+    def areas(self) -> Array:
+        """How much of the field each node stands for, 1 on average (k)."""
+        along = [np.ones(n) for n in self.shape]
+        for weights in along[:2]:
+            if len(weights) > 1:
+                weights[[0, -1]] = 0.5
+        areas: Array = np.multiply.outer(np.multiply.outer(along[0], along[1]), along[2]).ravel()
+        areas *= len(areas) / areas.sum()
+        return areas
 
 
 @dataclass(frozen=True)
@@ -401,8 +416,8 @@ def _supports(
     while True:
         sampler = _Sampler(inputs, noise, recipe, size)
         lost_energy, lost_psi, lost_squares = np.zeros((3, size // 2))
-        for k in range(0, len(x), _BATCH):
-            batch = slice(k, k + _BATCH)
+        for k in range(0, len(x), sampler.batch):
+            batch = slice(k, k + sampler.batch)
             psi, squares, _ = sampler.all(x[batch], y[batch], r[batch])
             lost_energy = np.maximum(lost_energy, _relative_tail(psi**2))
             lost_psi = np.maximum(lost_psi, tail(np.abs(psi)).max(axis=0))
@@ -441,10 +456,10 @@ def _relative_tail(images: Array) -> Array:
     return relative
 
 
-def _in_batches(work: Callable[[slice], Array], count: int, threads: int) -> Array:
+def _in_batches(work: Callable[[slice], Array], count: int, batch: int, threads: int) -> Array:
     """Results (count, …) of some work on slices of nodes, in several threads."""
     with ThreadPoolExecutor(threads) as pool:
-        parts = pool.map(work, (slice(start, start + _BATCH) for start in range(0, count, _BATCH)))
+        parts = pool.map(work, (slice(start, start + batch) for start in range(0, count, batch)))
         return np.concatenate(list(parts))
 
 
@@ -503,11 +518,11 @@ def _psi_from_nodes(support: _Support, nodes: list[_Nodes], tolerance: float, th
         limits.append(limited)
         return _normalised(psi, support.half_width, support.sharpening)
 
-    samples = _in_batches(work, len(x), threads)
+    samples = _in_batches(work, len(x), support.sampler.batch, threads)
     # Σψ = 1 goes into the compression with some weight, so that the modes hold it nearly and little has to be done for
     # it to hold exactly, at nodes and in between.
     flat = np.hstack([samples.reshape(len(x), -1), np.full((len(x), 1), _SUM_WEIGHT)])
-    modes, weights, residual = _compressed(flat, _MODES * tolerance * support.norm)
+    modes, weights, residual = _compressed(flat, _all_areas(nodes), _MODES * tolerance * support.norm)
     basis = modes[:, :-1].reshape(-1, *samples.shape[1:])
     weights = weights / (weights @ basis.sum(axis=(1, 2)))[:, None]
     field, ratio = (_interpolation_error(support, basis, weights, nodes, over) for over in ("field", "ratio"))
@@ -518,7 +533,7 @@ def _psi_from_nodes(support: _Support, nodes: list[_Nodes], tolerance: float, th
 def _footprint(trial: _Trial, nodes: list[_Nodes], noise: NoiseField) -> SpatialKernel:
     absolute = np.abs(trial.samples).reshape(len(trial.samples), -1)
     absolute /= absolute.sum(axis=1, keepdims=True)
-    modes, shares, _ = _compressed(absolute, 1e-3)
+    modes, shares, _ = _compressed(absolute, _all_areas(nodes), 1e-3)
     shares = shares / (shares @ modes.sum(axis=1))[:, None]
     return SpatialKernel(modes.reshape(-1, *trial.samples.shape[1:]), _coefficients(shares, nodes, noise))
 
@@ -530,7 +545,7 @@ def _variance_bank(support: _Support, nodes: list[_Nodes], noise: NoiseField, th
     def work(part: slice) -> Array:
         return _kept_sum(support.sampler.all(x[part], y[part], r[part])[1], support.reach).swapaxes(0, 1)
 
-    squares = _in_batches(work, len(x), threads)
+    squares = _in_batches(work, len(x), support.sampler.batch, threads)
     # What counts is the error of the sum over inputs, so that each weighs as much as its noise does.
     levels = np.array(noise.variances)
     levels = (levels / levels.sum()).clip(1e-9)[:, None, None]
@@ -539,7 +554,7 @@ def _variance_bank(support: _Support, nodes: list[_Nodes], noise: NoiseField, th
     stacked = (weighted / total).reshape(len(x), -1)
     # Variance planes are smooth in most places: there only the kernels' sums matter, and they matter more.
     sums = _SUM_WEIGHT * (weighted / total).sum(axis=(2, 3))
-    modes, amounts, _ = _compressed(np.hstack([stacked, sums]), _VARIANCE_TOLERANCE)
+    modes, amounts, _ = _compressed(np.hstack([stacked, sums]), _all_areas(nodes), _VARIANCE_TOLERANCE)
     images = modes[:, : stacked.shape[1]].reshape(-1, *squares.shape[1:]) * (total / levels)
     return FilterBank(np.ascontiguousarray(images.swapaxes(0, 1)), _coefficients(amounts, nodes, noise))
 
@@ -549,8 +564,21 @@ def _all_positions(nodes: list[_Nodes]) -> tuple[Array, Array, Array]:
     return x, y, r
 
 
-def _compressed(samples: Array, tolerance: float) -> tuple[Array, Array, float]:
+def _all_areas(nodes: list[_Nodes]) -> Array:
+    return np.concatenate([part.areas for part in nodes])
+
+
+def _compressed(samples: Array, areas: Array, tolerance: float) -> tuple[Array, Array, float]:
     """The fewest orthonormal modes (n, p) of samples (k, p), and their amounts (k, n), for a given rms error.
+
+    Parameters
+    ----------
+    samples
+        What is to be compressed.
+    areas
+        How much each sample counts (k), 1 on average.
+    tolerance
+        Bound of the rms error.
 
     Returns
     -------
@@ -559,7 +587,8 @@ def _compressed(samples: Array, tolerance: float) -> tuple[Array, Array, float]:
         worst sample it is at most three times that.
     """
     # Of many samples some are enough to find the modes; all of them are looked at for what is left.
-    some = samples[np.unique(np.linspace(0, len(samples) - 1, min(len(samples), _MOST_SAMPLES)).astype(int))]
+    picked = np.unique(np.linspace(0, len(samples) - 1, min(len(samples), _MOST_SAMPLES)).astype(int))
+    some = samples[picked] * np.sqrt(areas[picked])[:, None]
     _, vectors = np.linalg.eigh(some @ some.T)
     modes = vectors[:, ::-1].T @ some
     norms = np.linalg.norm(modes, axis=1)
@@ -567,9 +596,10 @@ def _compressed(samples: Array, tolerance: float) -> tuple[Array, Array, float]:
     modes = modes[:kept] / norms[:kept, None]
     amounts = samples @ modes.T
     left = np.maximum((samples**2).sum(axis=1)[:, None] - (amounts**2).cumsum(axis=1), 0)
-    fits = (np.sqrt(left.mean(axis=0)) <= tolerance) & (np.sqrt(left.max(axis=0)) <= 3 * tolerance)
+    errors = np.sqrt(areas @ left / len(left))
+    fits = (errors <= tolerance) & (np.sqrt(left.max(axis=0)) <= 3 * tolerance)
     count = int(np.argmax(fits)) + 1 if fits.any() else kept
-    return modes[:count], amounts[:, :count], float(np.sqrt(left[:, count - 1].mean()))
+    return modes[:count], amounts[:, :count], float(errors[count - 1])
 
 
 def _coefficients(weights: Array, nodes: list[_Nodes], noise: NoiseField) -> Coefficients:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffim_decorr.convolution import FilterBank, TileConvolver, Tiling, Workspace
-from diffim_decorr.masks import EdgeLoss
+from diffim_decorr.coverage import KernelSums
 from diffim_decorr.plan import Plan
 from diffim_decorr.spatial import Box
 
@@ -141,8 +141,8 @@ class TileWork:
         self._filter = TileConvolver(FilterBank.of(psi), self.tiling, self._workspace)
         self._propagate = TileConvolver(variance, self.tiling, self._workspace)
         self._spread = TileConvolver(FilterBank.of(footprint), self.tiling, self._workspace)
-        self._edge_loss = EdgeLoss(footprint, plan.shape)
-        self._gains = variance.bases.sum(axis=(2, 3))
+        self._footprint_sums = KernelSums(FilterBank.of(footprint), plan.shape)
+        self._gains = KernelSums(variance, plan.shape)
         self._levels = [noise.level for noise in plan.planes]
         # A filter that amplifies does so with rounding errors, too.
         amplification = max(1.0, float(np.abs(psi.basis).sum(axis=(1, 2)).max()))
@@ -161,25 +161,20 @@ class TileWork:
         own = tile.shifted(-inside.x0, -inside.y0).slices
         padded, pixels = self._buffer("image", window, inside)
         plan.difference.image_plane.read_into(inside, pixels)
-        missing = ~np.isfinite(pixels)
-        if plan.difference.missing_value is not None:
-            missing |= pixels == np.float32(plan.difference.missing_value)
-        if self._boxes:
-            missing |= self._uncovered(inside)
         bits = plan.masks.read(inside)
-        replaced = missing | ((bits & self._replace_bits) != 0)
-        hole = missing[own]
-        holes = bool(hole.any())
-        lost = pixels[own][hole] if holes else None
-        spoiled = bool(replaced.any())
-        if spoiled:
+        missing = self._missing(pixels, inside)
+        replaced = _either(missing, bits & self._replace_bits)
+        lost = None if missing is None else pixels[own].copy()
+        if replaced is not None:
             pixels[replaced] = 0
-        image[...] = self._filter(tile, self._precise([padded], self._bright))
-        variance[...] = self._variance(tile, window, inside, replaced if spoiled else None)
+        precise = not (-self._bright <= pixels.min() and pixels.max() <= self._bright)
+        image[...] = self._filter(tile, [_as_precise(padded, precise)])
+        variance[...] = self._variance(tile, window, inside, replaced)
         mask[...] = bits[own]
-        self._flag(tile, window, inside, mask, replaced if spoiled else None)
-        if lost is not None:
-            image[hole] = np.where(np.isfinite(lost), np.nan, lost)
+        self._flag(tile, window, inside, mask, replaced)
+        if missing is not None and lost is not None:
+            hole = missing[own]
+            image[hole] = np.where(np.isfinite(lost), np.nan, lost)[hole]
             variance[hole] = np.nan
             mask[hole] |= self._bits["NO_DATA"]
 
@@ -191,13 +186,21 @@ class TileWork:
         image[(mask & self._plan.masks.bits(("NO_DATA", "EDGE", "DECORR_BAD"))) != 0] = np.nan
         return image, variance
 
-    def _uncovered(self, inside: Box) -> Array:
-        """Pixels for which there is no matching kernel."""
-        uncovered = np.ones(inside.shape, dtype=bool)
-        for box in self._boxes:
-            part = box.shifted(-inside.x0, -inside.y0).clipped(inside.shape)
-            uncovered[part.slices] = False
-        return uncovered
+    def _missing(self, pixels: Array, inside: Box) -> Array | None:
+        """Pixels without a value or without a matching kernel; None if there are none."""
+        value = self._plan.difference.missing_value
+        if value is None and not self._boxes and np.isfinite(pixels.min()) and np.isfinite(pixels.max()):
+            return None
+        missing = ~np.isfinite(pixels)
+        if value is not None:
+            missing |= pixels == np.float32(value)
+        if self._boxes:
+            uncovered = np.ones(inside.shape, dtype=bool)
+            for box in self._boxes:
+                part = box.shifted(-inside.x0, -inside.y0).clipped(inside.shape)
+                uncovered[part.slices] = False
+            missing |= uncovered
+        return missing if missing.any() else None
 
     def _buffer(self, name: str, window: Box, inside: Box) -> tuple[Array, Array]:
         """An array of the transforms' shape for a tile's window, zero outside the image, and the part inside."""
@@ -210,77 +213,95 @@ class TileWork:
             padded[...] = 0
         return padded, padded[inside.shifted(-window.x0, -window.y0).slices]
 
-    def _precise(self, images: list[Array], bright: float) -> list[Array]:
-        """The images, in double precision where one of them has pixels that single precision is not enough for."""
-        if all(-bright <= float(image.min()) and float(image.max()) <= bright for image in images):
-            return images
-        return [image.astype(np.float64) for image in images]
-
     def _variance(self, tile: Box, window: Box, inside: Box, replaced: Array | None) -> Array:
         if self._plan.options.variance == "estimate":
             return self._estimated_variance(tile)
-        padded, holes = [], []
+        images, same, holes = [], [], []
         own = tile.shifted(-inside.x0, -inside.y0).slices
+        brightest = 0.0
         for k, (noise, level) in enumerate(zip(self._plan.planes, self._levels, strict=True)):
-            array, pixels = self._buffer(f"variance{k}", window, inside)
+            padded, pixels = self._buffer(f"variance{k}", window, inside)
             noise.plane.read_into(inside, pixels)
-            unknown = _fill_unknown(pixels, level)
-            if unknown is not None:
-                hole = unknown[0][own]
-                holes.append((hole, unknown[1][own][hole]))
+            least, most = pixels.min(), pixels.max()
+            if not (least > 0 and most < _BOUNDLESS * level):  # or one of them NaN
+                hole, values = _fill_unknown(pixels, level)
+                holes.append((hole[own], values[own]))
+                least, most = pixels.min(), pixels.max()
+            # The same variance all over needs no transform, unless there are pixels without any in between.
+            is_same = replaced is None and least == most
+            same.append(float(least) if is_same else 0.0)
+            images.append(None if is_same else padded)
+            brightest = max(brightest, 0.0 if is_same else float(most))
             if replaced is not None:
                 pixels[replaced] = 0
-            padded.append(array)
-        result = self._propagate(tile, self._precise(padded, _BRIGHT_VARIANCE * max(self._levels)))
-        # Rounding may leave tiny negative values where all pixels around are replaced.
-        np.maximum(result, 0, out=result)
+        result = self._same_everywhere(tile, same)
+        if any(image is not None for image in images):
+            precise = brightest > _BRIGHT_VARIANCE * max(self._levels)
+            result += self._propagate(tile, [_as_precise(image, precise) for image in images])
+            # Rounding may leave tiny negative values where all pixels around are replaced.
+            np.maximum(result, 0, out=result)
         for hole, values in holes:
-            result[hole] = values
+            result[hole] = values[hole]
+        return result
+
+    def _same_everywhere(self, tile: Box, variances: Sequence[float]) -> Array:
+        """The result's variance where each input has the same one all over."""
+        if not any(variances):
+            return np.zeros(tile.shape, dtype=np.float32)
+        result = np.empty(tile.shape, dtype=np.float32)
+        result[...] = self._gains.whole(tile, variances)
+        for index, inside in self._gains.inside(tile, variances):
+            result[index] = inside
         return result
 
     def _estimated_variance(self, tile: Box) -> Array:
-        x, y = np.arange(tile.x0, tile.x1), np.arange(tile.y0, tile.y1)
-        gains = np.tensordot(self._gains, self._propagate.bank.coefficients.grid(x, y), axes=1)
         result: Array = np.zeros(tile.shape)
-        for noise, level, gain in zip(self._plan.planes, self._levels, gains, strict=True):
-            variance = noise.plane.read(tile).astype(np.float64)
-            unknown = _fill_unknown(variance, level)
-            if unknown is not None:
-                variance[unknown[0]] = unknown[1][unknown[0]]
-            result += gain * variance
+        alone = np.eye(len(self._levels))
+        for noise, level, one in zip(self._plan.planes, self._levels, alone, strict=True):
+            variance: Array = noise.plane.read(tile).astype(np.float64)
+            hole, values = _fill_unknown(variance, level)
+            variance[hole] = values[hole]
+            result += variance * self._gains.whole(tile, one)
         return result
 
     def _flag(self, tile: Box, window: Box, inside: Box, mask: Array, replaced: Array | None) -> None:
         limit = self._plan.options.bad_fraction
-        outside = self._edge_loss(tile)
-        edge = None if outside is None else outside > limit
-        if edge is not None:
-            mask[edge] |= self._bits["EDGE"]
+        outside = [(index, 1 - inside) for index, inside in self._footprint_sums.inside(tile, [1.0])]
+        for index, fraction in outside:
+            mask[index] |= np.where(fraction > limit, self._bits["EDGE"], np.int32(0))
         if replaced is not None:
             padded, pixels = self._buffer("replaced", window, inside)
             pixels[...] = replaced
-            fraction = self._spread(tile, [padded])
-            bad = fraction > limit
-            if outside is not None and edge is not None:
-                bad |= (fraction + outside > limit) & ~edge
+            lost = self._spread(tile, [padded])
+            bad = lost > limit
+            for index, fraction in outside:
+                bad[index] |= (lost[index] + fraction > limit) & (fraction <= limit)
             mask[bad] |= self._bits["DECORR_BAD"]
 
 
-def _fill_unknown(variance: Array, level: float) -> tuple[Array, Array] | None:
+def _either(missing: Array | None, bits: Array) -> Array | None:
+    """Pixels that are missing or have bits set; None if there are none."""
+    if not bits.any():
+        return missing
+    flagged: Array = bits != 0
+    return flagged if missing is None else flagged | missing
+
+
+def _as_precise(image: Array | None, precise: bool) -> Array | None:
+    return image.astype(np.float64) if precise and image is not None else image
+
+
+def _fill_unknown(variance: Array, level: float) -> tuple[Array, Array]:
     """Put the background's variance where there is none.
 
     Returns
     -------
     hole, values
         Where the variance stands for a pixel without information, being not finite or beyond all bounds, and the
-        variance as it was; None if there is no such pixel.
+        variances as they were.
     """
-    # Comparisons with NaN are false, so that one pass finds all that is usual.
-    known = (variance > 0) & (variance < _BOUNDLESS * level)
-    if known.all():
-        return None
-    hole = ~known & ~(variance <= 0)
     values = variance.copy()
-    # An unknown variance is most likely that of the background.
+    # Comparisons with NaN are false. An unknown variance is most likely that of the background.
+    known = (variance > 0) & (variance < _BOUNDLESS * level)
     variance[~known] = level
-    return (hole, values) if hole.any() else None
+    return ~known & ~(values <= 0), values

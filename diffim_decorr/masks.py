@@ -1,4 +1,4 @@
-"""Mask planes: the union of the inputs' masks, which pixels are replaced, which output pixels are flagged."""
+"""Mask planes: the union of the inputs' masks, and which planes matter."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from diffim_decorr.errors import InputError
 from diffim_decorr.exposure import Exposure
 from diffim_decorr.planes import Plane
-from diffim_decorr.spatial import Box, SpatialKernel
+from diffim_decorr.spatial import Box
 
-__all__ = ("BAD_PLANES", "REPLACED_PLANES", "EdgeLoss", "MaskUnion", "any_of", "plane_bits")
+__all__ = ("BAD_PLANES", "REPLACED_PLANES", "MaskUnion", "any_of", "plane_bits")
 
 Array = NDArray[Any]
 
@@ -114,48 +114,3 @@ class MaskUnion:
     def bits(self, names: Iterable[str]) -> np.int32:
         """The bits of those of the named planes that there are."""
         return np.uint32(plane_bits(self.planes, names)).view(np.int32)
-
-
-class EdgeLoss:
-    """How much of a kernel lies outside the image.
-
-    Parameters
-    ----------
-    kernel
-        A kernel that is nowhere negative and sums to 1.
-    shape
-        Of the image, (ny, nx).
-    """
-
-    def __init__(self, kernel: SpatialKernel, shape: tuple[int, int]) -> None:
-        self._kernel = kernel
-        self._shape = shape
-        height, width = kernel.shape
-        # table[n, j, i] is the sum of the first j rows and i columns of basis image n.
-        self._table = np.zeros((len(kernel.basis), height + 1, width + 1))
-        self._table[:, 1:, 1:] = kernel.basis.cumsum(axis=1).cumsum(axis=2)
-
-    def __call__(self, tile: Box) -> Array | None:
-        """The fraction (ny, nx) that lies outside for each pixel of a tile, or None if that is nothing anywhere."""
-        height, width = self._kernel.shape
-        y, x = np.arange(tile.y0, tile.y1), np.arange(tile.x0, tile.x1)
-        first_y, last_y = _overlap(y, self._shape[0], height)
-        first_x, last_x = _overlap(x, self._shape[1], width)
-        near_y, near_x = last_y - first_y < height, last_x - first_x < width
-        if not near_y.any() and not near_x.any():
-            return None
-        outside = np.zeros(tile.shape)
-        for rows, columns in ((near_y, np.ones_like(near_x)), (~near_y, near_x)):
-            if rows.any() and columns.any():
-                bands = self._table[:, last_y[rows]] - self._table[:, first_y[rows]]
-                inside = bands[:, :, last_x[columns]] - bands[:, :, first_x[columns]]
-                weights = self._kernel.coefficients.grid(x[columns], y[rows])
-                outside[np.ix_(rows, columns)] = 1.0 - (weights * inside).sum(axis=0)
-        return outside
-
-
-def _overlap(positions: Array, size: int, width: int) -> tuple[Array, Array]:
-    """First and last + 1 index of the kernel pixels that fall inside: pixel k looks at position - (k - width // 2)."""
-    first = np.clip(positions + width // 2 - (size - 1), 0, width)
-    last = np.clip(positions + width // 2 + 1, 0, width)
-    return first, np.maximum(first, last)

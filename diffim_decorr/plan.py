@@ -324,7 +324,8 @@ def _noise_field(contributions: Sequence[Contribution], planes: Sequence[PlaneNo
     log_ratio = None
     exposures = [c.exposure for c in contributions if c.exposure is not None and c.noise is None]
     if len(contributions) == len(exposures) == 2:
-        log_ratio = local_noise(exposures[0], exposures[1], (planes[0].level, planes[1].level), options.bad_planes)
+        levels = planes[0].level, planes[1].level
+        log_ratio = local_noise(exposures[0], exposures[1], levels, options.bad_planes, options.threads)
         if log_ratio is not None:
             shift = np.log(planes[1].factor / planes[0].factor)
             log_ratio = GridCoefficients(log_ratio.values + shift, log_ratio.x, log_ratio.y, log_ratio.order)

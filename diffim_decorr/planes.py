@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
@@ -34,9 +34,9 @@ class Plane(ABC):
         """Put the pixels in a box into an array of its shape, converted to the array's type."""
         out[...] = self.read(box)
 
-    def read_every(self, box: Box, step: int) -> Array:
-        """Every step-th pixel of a box along both axes."""
-        return self.read(box)[::step, ::step]
+    def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
+        """The pixels of a box in every so many rows and columns."""
+        return self.read(box)[:: steps[0], :: steps[1]]
 
     def read_all(self) -> Array:
         return self.read(Box(0, 0, self.shape[1], self.shape[0]))
@@ -89,14 +89,14 @@ class DerivedPlane(Plane):
     def read(self, box: Box) -> Array:
         return self.function(self.source.read(box))
 
-    def read_every(self, box: Box, step: int) -> Array:
-        return self.function(self.source.read_every(box, step))
+    def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
+        return self.function(self.source.read_every(box, steps))
 
 
 @final
 @dataclass(frozen=True)
 class FilePlane(Plane):
-    """Uncompressed pixels in a file, mapped into memory for as long as a window is being read.
+    """Uncompressed pixels in a file. The rows that were read last stay mapped into memory, and no others.
 
     Parameters
     ----------
@@ -119,6 +119,7 @@ class FilePlane(Plane):
     scale: float = 1.0
     zero: float = 0.0
     blank: int | None = None
+    _mapped: dict[tuple[int, int], Array] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -130,19 +131,28 @@ class FilePlane(Plane):
     def read_into(self, box: Box, out: Array) -> None:
         out[...] = self._window(box) if self._is_plain else self.read(box)
 
-    def read_every(self, box: Box, step: int) -> Array:
-        return self._scaled(self._window(box)[::step, ::step].astype(self.dtype.newbyteorder("=")))
+    def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
+        return self._scaled(self._window(box)[:: steps[0], :: steps[1]].astype(self.dtype.newbyteorder("=")))
 
     def _window(self, box: Box) -> Array:
-        """The pixels in a box as stored, mapped into memory for as long as the array lives."""
+        """The pixels in a box as stored."""
+        rows = (box.y0, box.y1)
+        stored = self._mapped.get(rows)
+        if stored is None:
+            stored = self._map(*rows)
+            # Side by side tiles share their rows. Mapped for each tile anew they would fault page by page each time.
+            self._mapped.clear()
+            self._mapped[rows] = stored
+        return stored[:, box.x0 : box.x1]
+
+    def _map(self, y0: int, y1: int) -> Array:
         nx = self.extent[1]
-        begin = self.offset + box.y0 * nx * self.dtype.itemsize
-        length = box.shape[0] * nx * self.dtype.itemsize
+        begin = self.offset + y0 * nx * self.dtype.itemsize
+        length = (y1 - y0) * nx * self.dtype.itemsize
         aligned = begin - begin % mmap.ALLOCATIONGRANULARITY
         with open(self.path, "rb") as file:
             pages = mmap.mmap(file.fileno(), begin - aligned + length, offset=aligned, access=mmap.ACCESS_READ)
-        stored: Array = np.frombuffer(pages, self.dtype, box.shape[0] * nx, begin - aligned)
-        return stored.reshape(-1, nx)[:, box.x0 : box.x1]
+        return np.frombuffer(pages, self.dtype, (y1 - y0) * nx, begin - aligned).reshape(-1, nx)
 
     @property
     def _is_plain(self) -> bool:

@@ -22,6 +22,7 @@ from diffim_decorr.sampling import (
     lagged_products,
     mask_sources,
     normalised,
+    quick_median,
     sample_boxes,
     smoothed,
     typical,
@@ -34,6 +35,7 @@ Array = NDArray[Any]
 
 MAX_LAG = 5
 _FEWEST = 1000
+_EVERY = 7  # of the pixels are enough for a level, which with a million of them is right to 0.3 % of the noise
 
 
 @dataclass(frozen=True)
@@ -151,14 +153,14 @@ def measure_quality(
             nothing = np.full((2 * MAX_LAG + 1, 2 * MAX_LAG + 1), np.nan)
             return QualityFigures(np.nan, np.nan, np.nan, used, nothing, nothing, nothing, nothing)
         levels = [
-            float(np.median(np.concatenate([getattr(window, name)[window.use] for window in windows])))
+            float(np.median(np.concatenate([getattr(window, name)[window.use][::_EVERY] for window in windows])))
             for name in ("before", "after")
         ]
         products = list(pool.map(lambda window: _products(window, levels), windows))
     counts, *sums = (sum(parts) for parts in zip(*products, strict=True))
     rhos = [normalised(total, counts) for total in sums]
     snr = np.concatenate([window.after[window.use] / np.sqrt(window.variance[window.use]) for window in windows])
-    std = float(1.4826 * np.median(np.abs(snr - np.median(snr))))
+    std = float(1.4826 * np.median(np.abs(snr - np.median(snr[::_EVERY]))))
     return QualityFigures(max_abs_rho(rhos[0]), max_abs_rho(rhos[1]), std, used, *rhos)
 
 
@@ -178,10 +180,10 @@ def _load(
     smooth, scatter = [], []
     for k, pixels in enumerate(inputs):
         # The level of an input is its background, which need not be flat: it is taken off window by window.
-        level = np.median(pixels[use]) if use.any() else np.float32(0)
+        level = np.float32(quick_median(pixels[use]))
         inputs[k] = np.where(use, pixels - level, np.float32(0))
         smooth.append(smoothed(inputs[k]))
-        scatter.append(float(1.4826 * np.median(np.abs(smooth[k][use]))) if use.any() else np.nan)
+        scatter.append(1.4826 * quick_median(np.abs(smooth[k][use])))
     return _Window(difference, image, variance, tuple(inputs), use, tuple(smooth), tuple(scatter))  # type: ignore[arg-type]
 
 
@@ -196,5 +198,5 @@ def _products(window: _Window, levels: list[float]) -> list[Array]:
     use = window.use
     planes = [use, window.before - np.float32(levels[0]), window.after - np.float32(levels[1])]
     for pixels in window.inputs:
-        planes.append(pixels - (np.median(pixels[use]) if use.any() else np.float32(0)))
+        planes.append(pixels - np.float32(quick_median(pixels[use])))
     return [lagged_products(np.where(use, plane, 0), MAX_LAG) for plane in planes]

@@ -29,6 +29,8 @@ __all__ = (
 
 Array = NDArray[Any]
 
+_SERIAL_PRODUCT = 1 << 18  # multiplications in a product of matrices
+
 
 @dataclass(frozen=True)
 class Box:
@@ -81,6 +83,10 @@ class Coefficients(ABC):
     @abstractmethod
     def shifted(self, dx: int, dy: int) -> Coefficients:
         """The same functions with their origin moved by (dx, dy) pixels."""
+
+    @abstractmethod
+    def combined(self, matrix: Array) -> Coefficients:
+        """The m functions ``matrix @ c(x, y)``, for a matrix (m, n)."""
 
     @property
     def boxes(self) -> tuple[Box, ...]:
@@ -143,6 +149,9 @@ class PolynomialCoefficients(Coefficients):
     def shifted(self, dx: int, dy: int) -> PolynomialCoefficients:
         return replace(self, origin=(self.origin[0] + dx, self.origin[1] + dy))
 
+    def combined(self, matrix: Array) -> PolynomialCoefficients:
+        return replace(self, values=matrix @ self.values)
+
 
 @final
 @dataclass(frozen=True)
@@ -184,8 +193,14 @@ class GridCoefficients(Coefficients):
         rows, along_y = self._matrix(self.y, y)
         columns, along_x = self._matrix(self.x, x)
         result = np.empty((len(along_y), len(along_x)), dtype=self.values.dtype)
+        # Products small enough for linear algebra libraries to do them in the calling thread: whoever evaluates
+        # coefficients has threads of his own, and those of the library would only keep them waiting.
+        step = max(1, _SERIAL_PRODUCT // along_x.size)
         for values in self.values:
-            yield np.matmul(along_y @ values[rows, columns], along_x.T, out=result)
+            left = along_y @ values[rows, columns]
+            for begin in range(0, len(left), step):
+                np.matmul(left[begin : begin + step], along_x.T, out=result[begin : begin + step])
+            yield result
 
     def _matrix(self, knots: Array, positions: Array) -> tuple[slice, Array]:
         # The same rows and columns of tiles come again and again.
@@ -205,6 +220,10 @@ class GridCoefficients(Coefficients):
 
     def shifted(self, dx: int, dy: int) -> GridCoefficients:
         return GridCoefficients(self.values, self.x + dx, self.y + dy, self.order)
+
+    def combined(self, matrix: Array) -> GridCoefficients:
+        values = np.tensordot(matrix, self.values, axes=1).astype(self.values.dtype)
+        return GridCoefficients(values, self.x, self.y, self.order)
 
 
 @final
@@ -249,6 +268,9 @@ class PiecewiseCoefficients(Coefficients):
     def shifted(self, dx: int, dy: int) -> PiecewiseCoefficients:
         return PiecewiseCoefficients(tuple((b.shifted(dx, dy), c.shifted(dx, dy)) for b, c in self.pieces))
 
+    def combined(self, matrix: Array) -> PiecewiseCoefficients:
+        return PiecewiseCoefficients(tuple((box, piece.combined(matrix)) for box, piece in self.pieces))
+
 
 @final
 @dataclass(frozen=True)
@@ -290,6 +312,9 @@ class AffineCoefficients(Coefficients):
 
     def shifted(self, dx: int, dy: int) -> AffineCoefficients:
         return replace(self, inner=self.inner.shifted(dx, dy))
+
+    def combined(self, matrix: Array) -> AffineCoefficients:
+        return replace(self, matrix=matrix @ self.matrix, offset=matrix @ self.offset)
 
 
 @final

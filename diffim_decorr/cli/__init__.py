@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -14,7 +17,7 @@ import click
 from diffim_decorr._version import __version__
 from diffim_decorr.cli.common import say
 
-__all__ = ("main",)
+__all__ = ("loading", "main")
 
 # Name and first line of help; the module is diffim_decorr.cli.NAME.
 _COMMANDS = {
@@ -53,6 +56,17 @@ def cli() -> None:
 
     Exit status: 0 done, 2 wrong usage, 3 bad input, 1 anything else.
     """
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """For a command's imports: what they leave in memory is all needed, so that nobody has to search it for garbage."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _terminated(number: int, _frame: Any) -> NoReturn:

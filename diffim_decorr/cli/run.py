@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from diffim_decorr.cli import loading
 from diffim_decorr.cli.common import plane_names, progress_on_terminal, say
 from diffim_decorr.cli.config import config_option
 
@@ -117,11 +118,13 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
     # Our threads share the processors already; those of the linear algebra libraries would only be in their way.
     for library in ("OPENBLAS", "MKL", "OMP"):
         environ.setdefault(f"{library}_NUM_THREADS", "1")
-    from diffim_decorr.io.fits import split_spec
-    from diffim_decorr.io.inputs import input_files
-    from diffim_decorr.io.layouts import LAYOUTS
-    from diffim_decorr.io.output import OutputFile, check_output, default_output
-    from diffim_decorr.options import Options
+    with loading():
+        import diffim_decorr.pipeline  # noqa: F401  (what is needed for each exposure)
+        from diffim_decorr.io.fits import split_spec
+        from diffim_decorr.io.inputs import input_files
+        from diffim_decorr.io.layouts import LAYOUTS
+        from diffim_decorr.io.output import OutputFile, check_output, default_output
+        from diffim_decorr.options import Options
 
     knobs = {name: given[name] for name in _KNOBS if given[name] is not None}
     if given["convolved"] != "auto":
