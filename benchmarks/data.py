@@ -10,10 +10,22 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ("SVAR", "TVAR", "Kernel", "Truth", "centred", "truth", "write_arrays", "write_fits", "write_kernel")
+__all__ = (
+    "SVAR",
+    "TVAR",
+    "Kernel",
+    "Truth",
+    "centred",
+    "shade",
+    "truth",
+    "write_arrays",
+    "write_fits",
+    "write_kernel",
+)
 
 Array = NDArray[Any]
 
+# Mean background variances.
 SVAR, TVAR = 1.0, 2.0
 
 _GAUSSIANS = ((4, 0.9), (2, 1.6), (2, 2.6))
@@ -105,6 +117,11 @@ class Truth:
     sigma: Array
 
 
+def shade(width: int) -> Array:
+    """What the variances in a row of so many pixels are multiplied with: no two neighbours have the same."""
+    return 1 + 0.2 * ((np.arange(width) + 0.5) / width - 0.5)
+
+
 def truth(difference: Array, kernel: Kernel, points: Array, *, spatial: bool, size: int = 256) -> Truth:
     """The decorrelated image and its variance at points (k, 2) of x, y, by the definition of a convolution.
 
@@ -117,6 +134,8 @@ def truth(difference: Array, kernel: Kernel, points: Array, *, spatial: bool, si
     image, variance, sigma = [], [], []
     half = size // 2 - 1
     padded = np.pad(difference.astype(float), half)
+    # The squares are nowhere near as wide as the margin that points keep from the edges.
+    shading = np.pad(shade(difference.shape[1]), half)
     for x, y in points.tolist():
         transform = np.fft.rfft2(centred(kernel.at(x, y) if spatial else kernel.centre, (size, size)))
         power = SVAR + TVAR * np.abs(transform) ** 2
@@ -125,7 +144,8 @@ def truth(difference: Array, kernel: Kernel, points: Array, *, spatial: bool, si
         psi_image = np.fft.fftshift(psi)[1:, 1:]
         window = padded[y : y + 2 * half + 1, x : x + 2 * half + 1]
         image.append((window * psi_image[::-1, ::-1]).sum())
-        variance.append(SVAR * (psi**2).sum() + TVAR * (convolved**2).sum())
+        squares = np.fft.fftshift(SVAR * psi**2 + TVAR * convolved**2)[1:, 1:]
+        variance.append((squares[::-1, ::-1] @ shading[x : x + 2 * half + 1]).sum())
         sigma.append(np.sqrt(power[0, 0]))
     return Truth(np.array(image), np.array(variance), np.array(sigma))
 
@@ -159,6 +179,7 @@ def write_fits(folder: Path, kernel: Kernel) -> tuple[Path, Path, Path]:
     """Science and template with mask and variance, and a difference with its kernel, band by band.
 
     The pixels are white noise, in the difference too: the work is the same for all pixels within some hundred sigma.
+    Variances vary over the field; the same value all over would be less work.
     """
     from astropy.io import fits
 
@@ -171,17 +192,21 @@ def write_fits(folder: Path, kernel: Kernel) -> tuple[Path, Path, Path]:
         for rows in _bands(ny):
             yield rng.standard_normal((rows, nx), dtype=np.float32) * np.float32(scale)
 
-    def same(value: float, dtype: str) -> Iterator[Array]:
+    def shaded(value: float) -> Iterator[Array]:
         for rows in _bands(ny):
-            yield np.full((rows, nx), value, dtype)
+            yield np.tile((value * shade(nx)).astype("f4"), (rows, 1))
+
+    def clear() -> Iterator[Array]:
+        for rows in _bands(ny):
+            yield np.zeros((rows, nx), "i4")
 
     planes = [f"MP_{name:<5}= {bit}" for bit, name in enumerate(_PLANES)]
     for path, variance in zip(paths[:2], (SVAR, TVAR), strict=True):
         with path.open("wb") as file:
             file.write(fits.PrimaryHDU().header.tostring().encode())
             _write_image(file, _header(kernel.shape, -32, "IMAGE"), noise(variance**0.5))
-            _write_image(file, _header(kernel.shape, 32, "MASK", planes), same(0, "i4"))
-            _write_image(file, _header(kernel.shape, -32, "VARIANCE"), same(variance, "f4"))
+            _write_image(file, _header(kernel.shape, 32, "MASK", planes), clear())
+            _write_image(file, _header(kernel.shape, -32, "VARIANCE"), shaded(variance))
     with paths[2].open("wb") as file:
         _write_image(file, _primary(kernel, kernel.shape), noise((SVAR + TVAR * 0.3) ** 0.5))
         _write_table(file, kernel)

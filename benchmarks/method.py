@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from data import SVAR, TVAR, Kernel
+from data import SVAR, TVAR, Kernel, shade
 from numpy.typing import NDArray
 from peers import PEERS
 
@@ -81,7 +81,8 @@ def main() -> None:
 
     def inputs(window: tuple[slice, slice]) -> tuple[Any, ...]:
         science, template, difference = (image[window] for image in images)
-        variances = tuple(np.full(difference.shape, value, np.float32) for value in (SVAR, TVAR))
+        shading = np.broadcast_to(shade(images[2].shape[1]), images[2].shape)[window].astype(np.float32)
+        variances = tuple(np.float32(value) * shading for value in (SVAR, TVAR))
         return science, template, difference, variances, kernel
 
     side = given.cutout or max(images[2].shape)

@@ -63,7 +63,7 @@ def _plan(given: argparse.Namespace, work: Path) -> Plan:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     plan = Plan(decorr, work, threads=tuple(sorted({1, min(2, cores), cores})))
     if given.full:
-        plan = replace(plan, sizes=(*plan.sizes, 8192, 16384), engine=4096)
+        plan = replace(plan, sizes=(*plan.sizes, 8192, 16384))
     if given.quick:
         plan = replace(plan, sizes=(256,), scene=256, engine=320, cutout=96, scaling=256, widths=(21,))
         plan = replace(plan, orders=(0, 2), threads=(1,), points=12, rounds=1, quick=True)

@@ -50,7 +50,7 @@ class Plan:
     work: Path
     sizes: tuple[int, ...] = (1024, 2048, 4096)
     scene: int = 4096
-    engine: int = 2048
+    engine: int = 4096
     cutout: int = 512
     scaling: int = 4096
     widths: tuple[int, ...] = (11, 21, 41)
@@ -158,8 +158,8 @@ def whole(plan: Plan) -> Measured:
         "process that only reads the five planes it needs (mask and variance of the science and of the template image, "
         "the difference) and writes the three of the output with astropy. decorr also syncs its output to the disk, "
         "computes its checksums and measures the noise that is left; the other does not. CPU time is that of all "
-        "threads. The images are white noise; a simulated field of stars with saturated ones, cosmic rays and missing "
-        "corners follows, with a kernel that varies less, as most do."
+        "threads. The images are white noise and their variances vary over the field; a simulated field of stars with "
+        "saturated ones, cosmic rays and missing corners follows, with a kernel that varies less, as most do."
     )
     return Measured("Whole runs", text, [*tables.values(), scene], bars, figures)
 
@@ -218,12 +218,13 @@ def engine(plan: Plan) -> Measured:
     bars.append(Bar("engine, spatial: rms error / that of LSST's cells", ours / cells, 1.0))
     skipped = "" if "sfft-package" in names else " The `sfft` package is not installed and was not measured."
     text = (
-        f"{size}² pixels in memory, a kernel of order 2 and 21² pixels; imports and a first small run are not in the "
-        "time. decorr measures the background variances in its time, checks and flags missing pixels and propagates "
-        "the variance; the others are given the background variances, and SFFT's way has no variance plane. The LSST "
-        "algorithm and SFFT's kernel are plain numpy, written from the formulae (DMTN-021, DMTN-179, "
-        "arXiv:2309.09143): full-frame complex transforms of the zero-padded image in double precision; cells of 212 "
-        "pixels with borders of 41 pixels; a kernel of 51² pixels. Direct convolution was timed on "
+        f"{size}² pixels in memory, a kernel of order 2 and 21² pixels, variances that vary over the field; imports "
+        "and a first small run are not in the time. decorr measures the background variances in its time, checks and "
+        "flags missing pixels and propagates the variance; the others are given the background variances, and SFFT's "
+        "way has no variance plane. The LSST algorithm and SFFT's kernel are plain numpy, written from the formulae "
+        "(DMTN-021, DMTN-179, arXiv:2309.09143): full-frame complex transforms of the zero-padded image in double "
+        "precision; cells of 212 pixels with borders of 41 pixels; a kernel of 51² pixels. Direct convolution was "
+        "timed on "
         f"{plan.cutout}² pixels and scaled to all of them. Errors are against a brute-force ψ at {plan.points} pixels, "
         "for each pixel its own where the mode is spatial and that of the field centre otherwise, in units of the "
         "noise; those of the variance are relative." + skipped

@@ -26,7 +26,7 @@ __all__ = ("FilterBank", "TileConvolver", "Tiling", "Workspace", "composed", "co
 Array = NDArray[Any]
 
 # Larger transforms waste fewer pixels on halos, smaller ones stay in the processor's cache.
-_LARGEST_TILE = 704
+_SMALLEST_TILE, _LARGEST_TILE = 480, 864
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,19 @@ class Tiling:
         return self._cut(self.shape[0]), self._cut(self.shape[1])
 
     def _cut(self, size: int) -> list[int]:
-        pieces = math.ceil(size / _LARGEST_TILE)
+        fewest = math.ceil(size / _LARGEST_TILE)
+        choices = range(fewest, max(fewest, size // _SMALLEST_TILE) + 1)
+        pieces = min(choices, key=lambda pieces: pieces * self._transform(math.ceil(size / pieces)))
         return [round(k * size / pieces) for k in range(pieces + 1)]
 
-    @property
+    def _transform(self, size: int) -> int:
+        """Side of the transforms for tiles of some size and their halo."""
+        return good_size(size + 2 * self.halo)
+
+    @cached_property
     def fft_shape(self) -> tuple[int, int]:
         """Shape of the transforms: the largest tile and its halo."""
-        y, x = (good_size(int(np.diff(edges).max()) + 2 * self.halo) for edges in self._edges)
+        y, x = (self._transform(int(np.diff(edges).max())) for edges in self._edges)
         return y, x
 
     @property

@@ -8,7 +8,7 @@ interpolated. The variance kernels ``(ψ ⊗ κ_i)²`` are treated likewise, joi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -175,7 +175,7 @@ class _Sampler:
         """ψ̂ and the inputs' κ̂ (k, N, N // 2 + 1), and the fraction of frequencies limited."""
         variances = self._noise.relative(log_ratio)
         transforms = [
-            np.tensordot(kernel.coefficients.at(x, y), spectrum, axes=(0, 0))
+            _weighted(kernel.coefficients.at(x, y), spectrum)
             for kernel, spectrum in zip(self.inputs, self._spectra, strict=True)
         ]
         powers = noise_power(transforms, variances, self._correlations)
@@ -211,6 +211,12 @@ class _Sampler:
                 square *= (gain / square.sum(axis=(1, 2)))[:, None, None]
             squares.append(square * self._second_gain)
         return image, np.array(squares), limited
+
+
+def _weighted(amounts: Array, spectra: Array) -> Array:
+    """Sums (k, …) of complex spectra (n, …) with real amounts (n, k)."""
+    parts = spectra.reshape(len(spectra), -1).view(np.float64)
+    return (amounts.T @ parts).view(np.complex128).reshape(-1, *spectra.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -348,7 +354,7 @@ def build_decorrelation(
     gaps = [float(np.diff(axis).max()) for part in nodes for axis in (part.x, part.y) if len(axis) > 1]
     return Decorrelation(
         SpatialKernel(trial.basis, _coefficients(trial.weights, nodes, noise)),
-        _variance_bank(support, nodes, noise, threads),
+        _variance_bank(trial, nodes, noise),
         _footprint(trial, nodes, noise),
         support.energy_lost,
         trial.limited,
@@ -367,7 +373,8 @@ def variation(
     recipe: Recipe,
 ) -> float:
     """By how much ψ would vary over the field: the largest rms difference from a constant ψ, in units of the noise."""
-    sampler = _Sampler(inputs, noise, recipe, good_size(2 * max(decorrelation.psi.shape)))
+    largest_kernel = max(max(kernel.shape) for kernel in (*inputs, decorrelation.psi))
+    sampler = _Sampler(inputs, noise, recipe, good_size(2 * largest_kernel))
     largest = 0.0
     for box in _boxes(inputs, shape):
         y, x = (a.ravel() for a in np.meshgrid(*(np.linspace(*e, 5) for e in _extents(box)), indexing="ij"))
@@ -456,13 +463,6 @@ def _relative_tail(images: Array) -> Array:
     return relative
 
 
-def _in_batches(work: Callable[[slice], Array], count: int, batch: int, threads: int) -> Array:
-    """Results (count, …) of some work on slices of nodes, in several threads."""
-    with ThreadPoolExecutor(threads) as pool:
-        parts = pool.map(work, (slice(start, start + batch) for start in range(0, count, batch)))
-        return np.concatenate(list(parts))
-
-
 def _constant(support: _Support, ratio: Array) -> Decorrelation:
     zero = np.zeros(1)
     psi, squares, limited = support.sampler.all(zero, zero, ratio)
@@ -494,9 +494,14 @@ def _kept_sum(squares: Array, reach: int) -> Array:
 
 @dataclass(frozen=True)
 class _Trial:
-    """ψ from one choice of nodes: samples (k, s, s), modes (n, s, s), their weights (k, n) at the nodes, errors."""
+    """ψ from one choice of nodes.
+
+    Samples (k, s, s), those of the variance kernels (inputs, k, r, r), modes (n, s, s) of ψ, their weights (k, n) at
+    the nodes, errors.
+    """
 
     samples: Array
+    squares: Array
     basis: Array
     weights: Array
     limited: float
@@ -511,14 +516,18 @@ class _Trial:
 
 def _psi_from_nodes(support: _Support, nodes: list[_Nodes], tolerance: float, threads: int) -> _Trial:
     x, y, r = _all_positions(nodes)
-    limits = []
 
-    def work(part: slice) -> Array:
-        psi, limited = support.sampler.psi(x[part], y[part], r[part])
-        limits.append(limited)
-        return _normalised(psi, support.half_width, support.sharpening)
+    def work(part: slice) -> tuple[Array, Array, float]:
+        psi, squares, limited = support.sampler.all(x[part], y[part], r[part])
+        psi = _normalised(psi, support.half_width, support.sharpening)
+        return psi, _kept_sum(squares, support.reach), limited
 
-    samples = _in_batches(work, len(x), support.sampler.batch, threads)
+    batch = support.sampler.batch
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(work, (slice(start, start + batch) for start in range(0, len(x), batch))))
+    samples = np.concatenate([psi for psi, _, _ in parts])
+    squares = np.concatenate([some for _, some, _ in parts], axis=1)
+    limited = max(part for _, _, part in parts)
     # Σψ = 1 goes into the compression with some weight, so that the modes hold it nearly and little has to be done for
     # it to hold exactly, at nodes and in between.
     flat = np.hstack([samples.reshape(len(x), -1), np.full((len(x), 1), _SUM_WEIGHT)])
@@ -527,7 +536,7 @@ def _psi_from_nodes(support: _Support, nodes: list[_Nodes], tolerance: float, th
     weights = weights / (weights @ basis.sum(axis=(1, 2)))[:, None]
     field, ratio = (_interpolation_error(support, basis, weights, nodes, over) for over in ("field", "ratio"))
     norm = support.norm
-    return _Trial(samples, basis, weights, max(limits), residual / norm, field / norm, ratio / norm)
+    return _Trial(samples, squares, basis, weights, limited, residual / norm, field / norm, ratio / norm)
 
 
 def _footprint(trial: _Trial, nodes: list[_Nodes], noise: NoiseField) -> SpatialKernel:
@@ -538,20 +547,15 @@ def _footprint(trial: _Trial, nodes: list[_Nodes], noise: NoiseField) -> Spatial
     return SpatialKernel(modes.reshape(-1, *trial.samples.shape[1:]), _coefficients(shares, nodes, noise))
 
 
-def _variance_bank(support: _Support, nodes: list[_Nodes], noise: NoiseField, threads: int) -> FilterBank:
+def _variance_bank(trial: _Trial, nodes: list[_Nodes], noise: NoiseField) -> FilterBank:
     """The variance kernels; all inputs share the coefficient functions."""
-    x, y, r = _all_positions(nodes)
-
-    def work(part: slice) -> Array:
-        return _kept_sum(support.sampler.all(x[part], y[part], r[part])[1], support.reach).swapaxes(0, 1)
-
-    squares = _in_batches(work, len(x), support.sampler.batch, threads)
+    squares = trial.squares.swapaxes(0, 1)
     # What counts is the error of the sum over inputs, so that each weighs as much as its noise does.
     levels = np.array(noise.variances)
     levels = (levels / levels.sum()).clip(1e-9)[:, None, None]
     weighted = squares * levels
-    total = weighted.sum() / len(x)
-    stacked = (weighted / total).reshape(len(x), -1)
+    total = weighted.sum() / len(squares)
+    stacked = (weighted / total).reshape(len(squares), -1)
     # Variance planes are smooth in most places: there only the kernels' sums matter, and they matter more.
     sums = _SUM_WEIGHT * (weighted / total).sum(axis=(2, 3))
     modes, amounts, _ = _compressed(np.hstack([stacked, sums]), _all_areas(nodes), _VARIANCE_TOLERANCE)

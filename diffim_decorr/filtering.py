@@ -31,6 +31,9 @@ _BOUNDLESS = 1e8
 class Sink(Protocol):
     """Where the result goes, rows of pixels at a time, in any order and from several threads."""
 
+    def rows(self, y0: int, y1: int) -> tuple[Array, Array, Array] | None:
+        """Arrays of its own for rows of image, mask and variance, or None if it has none and they are to be written."""
+
     def write(self, y0: int, image: Array, mask: Array, variance: Array) -> None:
         """Take rows from y0 on: float32, int32, float32; the arrays may be overwritten."""
 
@@ -46,9 +49,11 @@ class MemorySink:
         self.mask = np.empty(shape, dtype=np.int32)
         self.variance = np.empty(shape, dtype=np.float32)
 
+    def rows(self, y0: int, y1: int) -> tuple[Array, Array, Array]:
+        return self.image[y0:y1], self.mask[y0:y1], self.variance[y0:y1]
+
     def write(self, y0: int, image: Array, mask: Array, variance: Array) -> None:
-        rows = slice(y0, y0 + len(image))
-        self.image[rows], self.mask[rows], self.variance[rows] = image, mask, variance
+        """Nothing is left to do: the rows are in their place."""
 
     def read(self, box: Box) -> tuple[Array, Array, Array]:
         return self.image[box.slices], self.mask[box.slices], self.variance[box.slices]
@@ -59,7 +64,7 @@ def apply(plan: Plan, sink: Sink, progress: Progress | None = None) -> None:
     with plan.timed("filter"):
         work = TileWork(plan)
         tiles = list(work.tiling)
-        rows = _Rows(work.tiling)
+        rows = _Rows(work.tiling, sink)
         lock = threading.Lock()
         done = 0
 
@@ -92,8 +97,9 @@ def apply(plan: Plan, sink: Sink, progress: Progress | None = None) -> None:
 class _Rows:
     """Pixels of rows of tiles, kept until all tiles of a row are done; not safe without a lock."""
 
-    def __init__(self, tiling: Tiling) -> None:
+    def __init__(self, tiling: Tiling, sink: Sink) -> None:
         self._width = tiling.shape[1]
+        self._sink = sink
         self._left = {y0: len(tiling.columns) for y0, _ in tiling.rows}
         self._arrays: dict[int, tuple[Array, Array, Array]] = {}
         self._free: list[tuple[Array, Array, Array]] = []
@@ -101,14 +107,15 @@ class _Rows:
     def arrays(self, tile: Box) -> tuple[Array, Array, Array]:
         """Image, mask and variance of a tile's row."""
         if tile.y0 not in self._arrays:
-            shape = (tile.shape[0], self._width)
-            fitting = next((k for k, free in enumerate(self._free) if free[0].shape == shape), None)
-            if fitting is not None:
-                self._arrays[tile.y0] = self._free.pop(fitting)
-            else:
-                image, variance = (np.empty(shape, dtype=np.float32) for _ in range(2))
-                self._arrays[tile.y0] = (image, np.empty(shape, dtype=np.int32), variance)
+            self._arrays[tile.y0] = self._sink.rows(tile.y0, tile.y1) or self._buffers((tile.shape[0], self._width))
         return self._arrays[tile.y0]
+
+    def _buffers(self, shape: tuple[int, int]) -> tuple[Array, Array, Array]:
+        fitting = next((k for k, free in enumerate(self._free) if free[0].shape == shape), None)
+        if fitting is not None:
+            return self._free.pop(fitting)
+        image, variance = (np.empty(shape, dtype=np.float32) for _ in range(2))
+        return image, np.empty(shape, dtype=np.int32), variance
 
     def complete(self, tile: Box) -> bool:
         """Note that a tile is done; whether its row is."""

@@ -57,6 +57,13 @@ class ArrayPlane(Plane):
         window = self.array[box.slices]
         return window.astype(window.dtype.newbyteorder("="))
 
+    def read_into(self, box: Box, out: Array) -> None:
+        out[...] = self.array[box.slices]
+
+    def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
+        window = self.array[box.slices][:: steps[0], :: steps[1]]
+        return window.astype(window.dtype.newbyteorder("="))
+
 
 @final
 @dataclass(frozen=True)

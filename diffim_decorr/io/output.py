@@ -263,6 +263,9 @@ class OutputFile:
         for draft in set(self._drafts.values()):
             draft.reserve()
 
+    def rows(self, _y0: int, _y1: int) -> None:
+        """Rows are to be written."""
+
     def write(self, y0: int, image: Array, mask: Array, variance: Array) -> None:
         """Take rows of pixels, which are overwritten."""
         if self._layout.sigma:
