@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 from diffim_decorr._version import __version__
 
 if TYPE_CHECKING:
+    from diffim_decorr.companions import DecorrelationKernel, apply_psi, apply_psi_at
     from diffim_decorr.contributions import Contribution
     from diffim_decorr.errors import DecorrWarning, InputError
     from diffim_decorr.exposure import Exposure
-    from diffim_decorr.io.exposures import read_exposure, read_psf
+    from diffim_decorr.io.exposures import read_exposure
     from diffim_decorr.io.kernels import read_kernel
+    from diffim_decorr.io.psfs import read_psf
+    from diffim_decorr.io.psi import read_psi
     from diffim_decorr.matching import MatchingKernel
     from diffim_decorr.options import Options
     from diffim_decorr.pipeline import Result, decorrelate
@@ -22,21 +25,26 @@ if TYPE_CHECKING:
 _HOMES = {
     "Contribution": "contributions",
     "DecorrWarning": "errors",
+    "DecorrelationKernel": "companions",
     "Exposure": "exposure",
     "InputError": "errors",
     "MatchingKernel": "matching",
     "Options": "options",
     "Result": "pipeline",
     "SpatialKernel": "spatial",
+    "apply_psi": "companions",
+    "apply_psi_at": "companions",
     "decorrelate": "pipeline",
     "read_exposure": "io.exposures",
     "read_kernel": "io.kernels",
-    "read_psf": "io.exposures",
+    "read_psf": "io.psfs",
+    "read_psi": "io.psi",
 }
 
 __all__ = (
     "Contribution",
     "DecorrWarning",
+    "DecorrelationKernel",
     "Exposure",
     "InputError",
     "MatchingKernel",
@@ -44,10 +52,13 @@ __all__ = (
     "Result",
     "SpatialKernel",
     "__version__",
+    "apply_psi",
+    "apply_psi_at",
     "decorrelate",
     "read_exposure",
     "read_kernel",
     "read_psf",
+    "read_psi",
 )
 
 

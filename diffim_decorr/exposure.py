@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from diffim_decorr.spatial import SpatialKernel
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
+    from astropy.nddata import CCDData
+    from astropy.units import UnitBase
 
 __all__ = ("Exposure",)
 
@@ -78,6 +80,49 @@ class Exposure:
         for plane, bit in self.mask_planes.items():
             if not 0 <= bit < 32:
                 raise InputError(f"{name}: mask plane {plane} is said to be bit {bit}, which a 32-bit mask has not")
+
+    @classmethod
+    def from_ccddata(cls, data: CCDData, name: str = "CCDData") -> Exposure:
+        """The exposure in a `astropy.nddata.CCDData`.
+
+        Parameters
+        ----------
+        data
+            Its uncertainty may be a variance, a standard deviation or an inverse variance. Flags are the bits of planes
+            that ``MP_`` cards in its header name; without such cards the mask marks BAD pixels, and flags are ignored.
+            The WCS is that of the object; the cards of the header stay as they are where they say the same.
+        name
+            What to call it in messages.
+
+        Raises
+        ------
+        InputError
+            If it is not 2-D, or its uncertainty is of another kind.
+        """
+        from diffim_decorr.ccddata import from_ccddata
+
+        arguments = from_ccddata(data, name)
+        return cls(arguments.pop("image"), **arguments)
+
+    def to_ccddata(self, unit: str | UnitBase | None = None, masked: Sequence[str] | None = None) -> CCDData:
+        """The same as a `astropy.nddata.CCDData`, in memory.
+
+        Parameters
+        ----------
+        unit
+            That of the image; by default the header's BUNIT, or none if there is none that astropy understands.
+        masked
+            Planes whose pixels are masked, besides those that are not finite; by default NO_DATA, SAT, CR, BAD, EDGE
+            and DECORR_BAD. All bits are in the flags, and the names of the planes in ``MP_`` cards of the header.
+
+        Returns
+        -------
+        CCDData
+            With a `VarianceUncertainty`, and the PSF if it is the same everywhere.
+        """
+        from diffim_decorr.ccddata import MASKED_PLANES, to_ccddata
+
+        return to_ccddata(self, unit, MASKED_PLANES if masked is None else masked)
 
     def __repr__(self) -> str:
         ny, nx = self.shape

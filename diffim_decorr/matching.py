@@ -43,6 +43,8 @@ class MatchingKernel:
         pixel of the array.
     name
         Where it was read from, for messages.
+    field
+        The pixels of the image that it is for, if the file says.
     """
 
     kernel: SpatialKernel
@@ -51,6 +53,7 @@ class MatchingKernel:
     normalized: tuple[bool | None, ...] = (None,)
     parent_frame: bool = True
     name: str = "kernel"
+    field: Box | None = None
 
     def sides(self, convolved: Side | None = None) -> tuple[SpatialKernel, SpatialKernel]:
         """Kernels of the science and of the template image in ``D = sum_i K_i * I_i`` (signs left out).

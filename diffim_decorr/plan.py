@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diffim_decorr.contributions import Contribution, side_kernels, total_kernels
-from diffim_decorr.convolution import FilterBank, composed
+from diffim_decorr.convolution import FilterBank
 from diffim_decorr.correlation import MeasuredNoise, SourceFreeWindows, plateau_warning
 from diffim_decorr.decorrelation import Decorrelation, Recipe, build_decorrelation, variation
 from diffim_decorr.errors import InputError
@@ -23,6 +23,7 @@ from diffim_decorr.matching import MatchingKernel
 from diffim_decorr.noise import NoiseField, background_variance, local_noise, measured_variance
 from diffim_decorr.options import Options
 from diffim_decorr.planes import ConstantPlane, Plane
+from diffim_decorr.psf import composed_psf
 from diffim_decorr.spatial import GridCoefficients, SpatialKernel
 
 __all__ = ("Plan", "PlaneNoise", "calibrated", "make_plan", "with_residual")
@@ -84,7 +85,8 @@ class Plan:
     masks
         The union of the inputs' masks.
     point_source
-        PSF of the difference before decorrelation, None if it is not known.
+        PSF of the image that was not convolved, and what the science image was convolved with; nothing if it is not
+        known.
     timings
         Seconds by stage.
     warnings
@@ -105,7 +107,7 @@ class Plan:
     recipe: Recipe
     decorrelation: Decorrelation
     masks: MaskUnion
-    point_source: SpatialKernel | None
+    point_source: tuple[SpatialKernel, ...]
     timings: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     calibration: float = 1.0
@@ -116,11 +118,10 @@ class Plan:
 
     @cached_property
     def psf(self) -> Array | SpatialKernel | None:
-        """The corrected PSF ``φ ⊗ ψ``, with the sum of φ: an image (h, w), or a `SpatialKernel` if it varies."""
-        if self.point_source is None:
+        """The corrected PSF ``φ ⊗ ψ``, with the sum of φ: an image (h, w), or images on a grid if it varies."""
+        if not self.point_source:
             return None
-        psf = composed(self.point_source, self.decorrelation.psi)
-        return psf.at(0.0, 0.0) if psf.is_constant else psf
+        return composed_psf((*self.point_source, self.decorrelation.psi), self.shape)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -351,7 +352,7 @@ def _point_source(
     options: Options,
     given: ArrayLike | SpatialKernel | None,
     science_kernel: SpatialKernel | None,
-) -> SpatialKernel | None:
+) -> tuple[SpatialKernel, ...]:
     """PSF of the difference: that of the image that was not convolved, or of the pre-convolved science image."""
     sides = {options.convolved or side or "template" for side in matching.convolved}
     if given is None and len(sides) == 1:
@@ -359,11 +360,9 @@ def _point_source(
     if given is None and options.score and science_kernel is not None:
         given = _reflected(science_kernel)
     if given is None:
-        return None
+        return ()
     psf = given if isinstance(given, SpatialKernel) else SpatialKernel.constant(given)
-    if science_kernel is None:
-        return psf
-    return composed(psf, science_kernel)
+    return (psf,) if science_kernel is None else (psf, science_kernel)
 
 
 def _reflected(kernel: SpatialKernel) -> SpatialKernel:

@@ -160,6 +160,10 @@ def figures(summary: dict[str, Any], hdus: fits.HDUList) -> Figures:
     }
     if "PSF" in hdus:
         psf = hdus["PSF"].data.astype(float)
+        if psf.ndim == 3:  # on a grid, row by row: at the centre of the field
+            knots = [np.unique(hdus["PSF_POSITIONS"].data[axis]) for axis in "YX"]
+            along_y, along_x = (weights(k, (n - 1) / 2, 1) for k, n in zip(knots, (ny, nx), strict=True))
+            psf = np.tensordot(np.outer(along_y, along_x).ravel(), psf, 1)
         result |= {"psf.sum": psf.sum(), "psf.energy": (psf**2).sum()}
     return {key: rounded(value) for key, value in result.items()}
 

@@ -123,9 +123,9 @@ def test_options_are_named_as_on_the_command_line() -> None:
     command = {parameter.name for parameter in run.params}
     fields = set(inspect.signature(Options).parameters)
     # What is read from files there is given as exposures and arrays here, and there is nothing to print or to write.
-    files = {"sci", "tmpl", "diff", "kernel", "psf", "pre_conv_kernel", "sci_kernel", "inputs"}
+    files = {"sci", "tmpl", "diff", "kernel", "psf", "pre_conv_kernel", "sci_kernel", "inputs", "dq_bad", "ext"}
     files |= {f"{side}_{plane}" for side in ("sci", "tmpl") for plane in ("variance", "noise", "weight", "mask")}
-    written = {"output", "config", "overwrite", "as_json", "quiet", "verbose", "diff_mask"}
+    written = {"output", "config", "overwrite", "as_json", "quiet", "verbose", "diff_mask", "layout", "all_ext"}
     assert command - files - written == fields
 
 

@@ -316,8 +316,8 @@ PSFS = {
     "NaN": (pixels(np.full((5, 5), np.nan)), "not finite"),
     "zero": (pixels(np.zeros((5, 5))), "sum of 0"),
     "negative": (pixels(-np.ones((5, 5))), "sum of -25"),
-    "one axis": (pixels(np.ones(9)), "no HDU holds a 2-D image"),
-    "a cube": (pixels(np.ones((3, 5, 5))), "no HDU holds a 2-D image"),
+    "one axis": (pixels(np.ones(9)), "must be a 2-D image"),
+    "a cube": (pixels(np.ones((3, 5, 5))), "a table with their positions"),
     "an image": (pixels(np.ones((1200, 1200), "f4")), "look like an image"),
 }
 

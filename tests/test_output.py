@@ -24,7 +24,8 @@ from command import COMMAND, ENVIRONMENT, INPUTS, PLANES, SHAPE, decorr, listing
 import diffim_decorr
 from diffim_decorr import InputError
 from diffim_decorr.io.checksum import add_words, checksum_string, fold, set_checksum
-from diffim_decorr.io.output import _move, check_output, default_output
+from diffim_decorr.io.drafts import move
+from diffim_decorr.io.output import check_output, default_output
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 OUT = ("-o", "out.fits")
@@ -354,13 +355,14 @@ def test_kernel_and_psf_that_vary(tmp_path: Path) -> None:
         count = hdus[0].header["DCMODES"]
         assert count > 1
         table = hdus["PSI_COEFFS"].data
-        assert len(hdus["PSI_BASIS"].data) == len(hdus["PSF_BASIS"].data) == count
+        assert len(hdus["PSI_BASIS"].data) == count
         # psi at the first knot of the first piece, which keeps fluxes.
         nx, ny = table["NX"][0], table["NY"][0]
         values = table["VALUES"][0][: count * ny * nx].reshape(count, ny, nx)
         psi = np.tensordot(values[:, 0, 0], hdus["PSI_BASIS"].data, 1)
         assert psi.sum() == pytest.approx(1, abs=1e-3)
-        assert hdus["PSF"].data.sum() == pytest.approx(1, abs=1e-2)
+        assert len(hdus["PSF"].data) == len(hdus["PSF_POSITIONS"].data) > 1
+        np.testing.assert_allclose(hdus["PSF"].data.sum(axis=(1, 2)), 1, atol=1e-3)
 
 
 # Compression, names, repetition
@@ -476,7 +478,7 @@ def interrupted(folder: Path, where: str, what: str, *args: str) -> subprocess.C
     """Run the command with something going wrong after a step of the output file."""
     script = f"""
 import os, signal
-from diffim_decorr.io import output
+from diffim_decorr.io import drafts, output
 owner, name = {where}
 real = getattr(owner, name)
 def spoilt(*args, **keywords):
@@ -495,8 +497,8 @@ STEPS = {
     "created": '(output.OutputFile, "_reserve")',
     "pixels": '(output.OutputFile, "write")',
     "finished": '(output.OutputFile, "finish")',
-    "packing": '(output, "_compressed")',
-    "zipping": '(output.shutil, "copyfileobj")',
+    "packing": '(drafts, "_compressed")',
+    "zipping": '(drafts.shutil, "copyfileobj")',
 }
 
 
@@ -604,11 +606,11 @@ def test_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "link", no_links)
     source, target = tmp_path / "a", tmp_path / "b"
     source.write_text("new")
-    _move(str(source), str(target), overwrite=False)
+    move(str(source), str(target), overwrite=False)
     assert target.read_text() == "new"
     source.write_text("newer")
     with pytest.raises(InputError, match="exists already"):
-        _move(str(source), str(target), overwrite=False)
+        move(str(source), str(target), overwrite=False)
     assert target.read_text() == "new"
 
 

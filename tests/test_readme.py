@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from diffim_decorr import decorrelate, read_exposure, read_kernel
 
 ROOT = Path(__file__).parents[1]
 README, OUTPUT = (ROOT / name for name in ("README.md", "docs/output.md"))
-NUMBERED = re.compile(r"^(DC(?:WARN|VFAC|CORR|PLAT|MPIX))\d+$")
+NUMBERED = re.compile(r"^(DC(?:WARN|VFAC|CORR|PLAT|MPIX|FAIL))\d+$")
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
@@ -52,8 +53,17 @@ def test_python_lines_of_the_readme(exposure, monkeypatch, capsys):
 
 
 def psi_lines():
-    (lines,) = blocks(OUTPUT, "python")
+    (lines,) = [lines for lines in blocks(OUTPUT, "python") if "def psi_at" in lines]
     return lines
+
+
+def test_ccddata_lines_of_the_output_page(exposure, monkeypatch):
+    monkeypatch.chdir(exposure)
+    (lines,) = [lines for lines in blocks(OUTPUT, "python") if "CCDData" in lines]
+    names = {}
+    exec(lines, names)
+    assert np.array_equal(names["exposure"].image, fits.getdata("diff_decorr.fits", "IMAGE"), equal_nan=True)
+    assert names["data"].uncertainty.array.shape == names["exposure"].shape
 
 
 def positions(shape):
@@ -123,20 +133,43 @@ def test_output_page_is_complete(exposure, tmp_path):
     files = re.search(r"_FILES = \{(.*?)\}", (ROOT / "diffim_decorr/cli/run.py").read_text(), flags=re.DOTALL)
     cards |= {f"DC{card}" for card in re.findall(r'"([A-Z]+)"', files[1])}
     assert cards <= described
-    source = (ROOT / "diffim_decorr/io/output.py").read_text()
+    source = "".join((ROOT / "diffim_decorr/io" / name).read_text() for name in ("output.py", "mosaic.py"))
     for card in described - cards:
         assert any(name in source for name in (f'"{card}"', f'"{card[:-1]}{{')), card
     rows = re.findall(r"^\| `([A-Z_]+)` \| (?:–|float|int|table)", text, flags=re.MULTILINE)
     assert hdus == set(rows)
 
 
+@pytest.mark.parametrize("page", ["apply", "kernels"])
+def test_commands_of_a_page(exposure, tmp_path, page):
+    """They run as they are, next to what the README's command has made."""
+    for path in exposure.iterdir():
+        shutil.copy(path, tmp_path)
+    for commands in blocks(ROOT / "docs" / f"{page}.md", "sh"):
+        run("bash", "-euc", commands, cwd=tmp_path)
+    if page == "apply":
+        same, image = (fits.getdata(tmp_path / f"{name}.fits", "IMAGE") for name in ("same", "diff_decorr"))
+        assert np.array_equal(same, image, equal_nan=True)
+
+
+def test_python_lines_about_companions(exposure, monkeypatch):
+    monkeypatch.chdir(exposure)
+    (lines,) = blocks(ROOT / "docs" / "apply.md", "python")
+    names = {}
+    exec(lines, names)
+    assert names["kernel"].sum() == pytest.approx(1, abs=1e-5)
+    assert names["psf"].sum() == pytest.approx(1, abs=1e-5)
+    assert names["science"].variance.shape == (256, 256)
+
+
 def test_options_of_the_readme_exist():
-    options = run("decorr", "run", "--help")
+    commands = (["run"], ["apply"], *(["kernel", name] for name in ("show", "at", "plot", "convert")))
+    options = "\n".join(run("decorr", *command, "--help") for command in commands)
     for option in set(re.findall(r"`(--[a-z-]+[a-z])", README.read_text())):
         assert option in options, option
 
 
 def test_links_lead_somewhere():
-    for page in (README, OUTPUT, ROOT / "docs" / "method.md", ROOT / "docs" / "formats.md"):
+    for page in (README, *(ROOT / "docs").glob("*.md")):
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"

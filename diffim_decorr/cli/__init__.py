@@ -15,12 +15,16 @@ from typing import Any, NoReturn
 import click
 
 from diffim_decorr._version import __version__
+from diffim_decorr.cli.common import say
 
 __all__ = ("loading", "main")
 
 # Name and first line of help; the module is diffim_decorr.cli.NAME.
 _COMMANDS = {
     "run": "Whiten the noise of a difference image.",
+    "apply": "Convolve companion images with the kernel that a run stored.",
+    "kernel": "Show, evaluate, draw and convert kernels.",
+    "psf": "Write a PSF at one position as an image.",
     "simulate": "Simulate exposures, their difference and kernel.",
 }
 
@@ -72,11 +76,6 @@ def _terminated(number: int, _frame: Any) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _say(text: str) -> None:
-    """One line on standard error, whatever is in file names."""
-    click.echo("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text), err=True)
-
-
 def main() -> None:
     """Run the command line and end the process."""
     for number in _SIGNALS:
@@ -102,12 +101,12 @@ def main() -> None:
         from diffim_decorr.errors import InputError
 
         if isinstance(error, InputError):
-            _say(f"decorr: error: {error}")
+            say(f"decorr: error: {error}")
             sys.exit(3)
         if os.environ.get("DECORR_TRACEBACK"):
             raise
         cause = " ".join(str(error).split())
         if isinstance(error, OSError) and error.filename is not None:
             cause = f"{os.fsdecode(error.filename)}: {error.strerror}"
-        _say(f"decorr: failed: {type(error).__name__}: {cause} (DECORR_TRACEBACK=1 shows where)")
+        say(f"decorr: failed: {type(error).__name__}: {cause} (DECORR_TRACEBACK=1 shows where)")
         sys.exit(1)

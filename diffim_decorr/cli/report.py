@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from diffim_decorr.plan import Plan
     from diffim_decorr.qa import QualityFigures
 
-__all__ = ("figures", "print_summary", "progress_bar")
+__all__ = ("figures", "print_extensions", "print_summary", "progress_bar")
 
 
 def figures(path: str, plan: Plan, qa: QualityFigures) -> dict[str, Any]:
@@ -110,6 +110,20 @@ def print_summary(summary: dict[str, Any], verbose: bool) -> None:
         table.add_row(label, value)
     # Names of files are no markup.
     Console(highlight=False, markup=False, emoji=False).print(table)
+
+
+def print_extensions(path: str, summaries: list[dict[str, Any]], seconds: float) -> None:
+    """Print a line for each exposure of a mosaic."""
+
+    def shown(value: float | None) -> str:
+        return "not measured" if value is None else f"{value:.4f}"
+
+    print(f"{'output':<22}{path}")
+    for summary in summaries:
+        qa = summary["qa"]
+        rho = f"{shown(qa['max_abs_rho_before'])} before, {shown(qa['max_abs_rho_after'])} after"
+        print(f"{summary['extension']:<22}max_abs_rho {rho}; snr_std {shown(qa['snr_std'])}")
+    print(f"{'seconds':<22}{seconds:.2f}")
 
 
 @contextmanager

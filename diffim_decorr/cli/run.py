@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from os import environ
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from diffim_decorr.cli import loading
+from diffim_decorr.cli.common import plane_names, progress_on_terminal, say
 from diffim_decorr.cli.config import config_option
 
 if TYPE_CHECKING:
     from diffim_decorr.exposure import Exposure
+    from diffim_decorr.io.output import OutputFile
+    from diffim_decorr.options import Options
     from diffim_decorr.plan import Plan
     from diffim_decorr.qa import QualityFigures
 
 __all__ = ("run",)
-
-
-def _planes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    if value.strip().lower() == "none":
-        return ()
-    return tuple(name.strip().upper() for name in value.split(",") if name.strip())
 
 
 @click.command()
@@ -62,9 +59,9 @@ def _planes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 @click.option("--sci-mask", metavar="FILE", help="Mask of SCI.")
 @click.option("--tmpl-mask", metavar="FILE", help="Mask of TMPL.")
 @click.option("--diff-mask", metavar="FILE", help="Mask of DIFF.")
-@click.option("--bad-planes", metavar="A,B,…", callback=_planes, help="Mask planes left out of statistics.")
+@click.option("--bad-planes", metavar="A,B,…", callback=plane_names, help="Mask planes left out of statistics.")
 @click.option(
-    "--replace-planes", metavar="A,B,…", callback=_planes, help="Mask planes replaced before filtering, or none."
+    "--replace-planes", metavar="A,B,…", callback=plane_names, help="Mask planes replaced before filtering, or none."
 )
 @click.option(
     "--variance",
@@ -77,7 +74,7 @@ def _planes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 @click.option("--sci-kernel", metavar="FILE", help="The science image was convolved with this (cross-convolution).")
 @click.option("--score", is_flag=True, help="DIFF is a likelihood image; needs --pre-conv-kernel.")
 @click.option("--inputs", metavar="FILE.toml", help="The images that were stacked on each side.")
-@click.option("--psf", metavar="FILE", help="PSF image of the input that was not convolved.")
+@click.option("--psf", metavar="FILE", help="PSF of the input that was not convolved.")
 @click.option(
     "--node-spacing", type=float, default=256.0, show_default=True, metavar="PX", help="Node spacing to begin with."
 )
@@ -93,6 +90,16 @@ def _planes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     show_default=True,
     metavar="F",
     help="Pixels are flagged where more of the kernel than this fell on replaced pixels.",
+)
+@click.option("--dq-bad", metavar="BITS", help="Bits that make a pixel bad in masks without names, as 1,4,16 or ~2.")
+@click.option("--ext", metavar="EXT", help="HDU of SCI, TMPL and DIFF, and of the files that go with them.")
+@click.option("--all-ext", is_flag=True, help="Process every exposure of DIFF, as CCDs of a mosaic, into one output.")
+@click.option(
+    "--layout",
+    type=click.Choice(["lsst", "sci-err-dq", "flat"]),
+    default="lsst",
+    show_default=True,
+    help="HDUs of the output: IMAGE, MASK, VARIANCE; SCI, ERR, DQ; or each plane in a file of its own.",
 )
 @click.option("--threads", type=int, metavar="N", help="Number of threads  [default: all cores]")
 @config_option
@@ -112,52 +119,100 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
     for library in ("OPENBLAS", "MKL", "OMP"):
         environ.setdefault(f"{library}_NUM_THREADS", "1")
     with loading():
-        from diffim_decorr.errors import InputError
-        from diffim_decorr.filtering import apply
-        from diffim_decorr.io.exposures import read_exposure, read_psf
+        import diffim_decorr.pipeline  # noqa: F401  (what is needed for each exposure)
         from diffim_decorr.io.fits import split_spec
-        from diffim_decorr.io.inputs import input_files, read_inputs
-        from diffim_decorr.io.kernels import read_kernel
+        from diffim_decorr.io.inputs import input_files
+        from diffim_decorr.io.layouts import LAYOUTS
         from diffim_decorr.io.output import OutputFile, check_output, default_output
         from diffim_decorr.options import Options
-        from diffim_decorr.pipeline import measure, prepare
 
-    starting = perf_counter() - start
     knobs = {name: given[name] for name in _KNOBS if given[name] is not None}
     if given["convolved"] != "auto":
         knobs["convolved"] = given["convolved"]
     options = Options(spatial=given["spatial"], **knobs)
-    if given["score"] and given["pre_conv_kernel"] is None:
-        raise click.UsageError("--score needs --pre-conv-kernel")
-    if given["sci_kernel"] is not None and given["pre_conv_kernel"] is not None:
-        raise click.UsageError("--sci-kernel and --pre-conv-kernel exclude each other")
-    science_file = given["sci_kernel"] or given["pre_conv_kernel"]
-    companions = [given[name] for name in _FILES if given[name] is not None]
-    inputs = [split_spec(name)[0] for name in (sci, tmpl, diff, given["kernel"], *companions)]
+    _check_usage(given)
+    files = {"sci": sci, "tmpl": tmpl, "diff": diff, "kernel": given["kernel"]}
+    files |= {name: given[name] for name in _FILES if given[name] is not None}
+    inputs = [split_spec(name)[0] for name in files.values()]
     path = default_output(split_spec(diff)[0]) if given["output"] is None else given["output"]
     if given["inputs"] is not None:
         inputs += [split_spec(name)[0] for name in input_files(given["inputs"])]
     if "config" in (meta := click.get_current_context().meta):
         inputs.append(meta["config"])
-    check_output(path, inputs, given["overwrite"])
+    for output in dict.fromkeys(LAYOUTS[given["layout"]].paths(path).values()):
+        check_output(output, inputs, given["overwrite"])
+    if given["all_ext"]:
+        _run_all(path, files, options, given, start)
+        return
+    if given["ext"] is not None:
+        files = _at(files, given["ext"])
+    plan, qa = _decorrelate(
+        files,
+        options,
+        given,
+        start,
+        partial(OutputFile.create, path, overwrite=given["overwrite"], layout=given["layout"]),
+    )
+    _report(path, plan, qa, given)
+
+
+def _check_usage(given: dict[str, Any]) -> None:
+    if given["score"] and given["pre_conv_kernel"] is None:
+        raise click.UsageError("--score needs --pre-conv-kernel")
+    for one, other in (("sci_kernel", "pre_conv_kernel"), ("ext", "all_ext"), ("inputs", "all_ext")):
+        if given[one] is not None and given[other]:
+            raise click.UsageError(f"--{one.replace('_', '-')} and --{other.replace('_', '-')} exclude each other")
+
+
+def _at(files: dict[str, str], extension: str) -> dict[str, str]:
+    """The files of one exposure: the HDU of that name in the images, and in those of kernels and PSFs that have it."""
+    from diffim_decorr.io.fits import split_spec
+    from diffim_decorr.io.mosaic import at_extension
+
+    def named(role: str, file: str) -> str:
+        if role in ("sci", "tmpl", "diff"):
+            return f"{file}[{extension}]" if split_spec(file)[1] is None else file
+        return at_extension(file, extension) if role in ("kernel", "psf", "sci_kernel", "pre_conv_kernel") else file
+
+    return {role: named(role, file) for role, file in files.items()}
+
+
+def _decorrelate(
+    files: dict[str, str],
+    options: Options,
+    given: dict[str, Any],
+    start: float,
+    create: Callable[[Plan, dict[str, str]], AbstractContextManager[OutputFile]],
+) -> tuple[Plan, QualityFigures]:
+    """Read one exposure and its companions, and write the result to the output that is created."""
+    from time import perf_counter
+
+    from diffim_decorr.errors import InputError
+    from diffim_decorr.filtering import apply
+    from diffim_decorr.io.exposures import read_exposure
+    from diffim_decorr.io.inputs import read_inputs
+    from diffim_decorr.io.kernels import read_kernel
+    from diffim_decorr.io.psfs import read_psf
+    from diffim_decorr.pipeline import measure, prepare
+
+    starting = perf_counter() - start
     science, template = (
         read_exposure(
-            file,
-            variance=given[f"{side}_variance"],
-            noise=given[f"{side}_noise"],
-            weight=given[f"{side}_weight"],
-            mask=given[f"{side}_mask"],
+            files[side],
+            **{name: files.get(f"{side}_{name}") for name in ("variance", "noise", "weight", "mask")},
+            dq_bad=given["dq_bad"],
         )
-        for side, file in (("sci", sci), ("tmpl", tmpl))
+        for side in ("sci", "tmpl")
     )
-    difference = read_exposure(diff, mask=given["diff_mask"])
+    difference = read_exposure(files["diff"], mask=files.get("diff_mask"), dq_bad=given["dq_bad"])
     if "DCVERS" in (difference.header or {}):
         raise InputError(f"{difference.name}: has been decorrelated already (it has a card DCVERS)")
     command = None if difference.header is None else difference.header.get("DIFFCMD")
-    kernel = read_kernel(given["kernel"], difference.shape, command)
-    psf = None if given["psf"] is None else read_psf(given["psf"])
+    kernel = read_kernel(files["kernel"], difference.shape, command)
+    psf = read_psf(files["psf"], difference.xy0) if "psf" in files else None
+    science_file = files.get("sci_kernel") or files.get("pre_conv_kernel")
     science_kernel = None if science_file is None else read_kernel(science_file, difference.shape)
-    contributions = () if given["inputs"] is None else read_inputs(given["inputs"], difference.shape)
+    contributions = read_inputs(files["inputs"], difference.shape) if "inputs" in files else ()
     reading = perf_counter() - start - starting
 
     plan = prepare(
@@ -172,16 +227,55 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
     )
     plan.timings = {"start": starting, "read": reading, **plan.timings}
     plan.warnings += _unknown_planes(given, (science, template, difference))
-    used = {"SCI": sci, "TMPL": tmpl, "DIFF": diff, "KERNEL": given["kernel"]}
-    used |= {card: given[name] for name, card in _FILES.items() if given[name] is not None}
-    with OutputFile.create(path, plan, used, overwrite=given["overwrite"]) as output:
-        with _progress(given["quiet"]) as progress:
+    used = {card: files[role] for role, card in (_IMAGES | _FILES).items() if role in files}
+    with create(plan, used) as output:
+        with progress_on_terminal(given["quiet"]) as progress:
             apply(plan, output, progress)
         output.start_syncing()
         qa = measure(plan, output)
         output.finish(qa)
     plan.timings["total"] = perf_counter() - start
-    _report(path, plan, qa, given)
+    return plan, qa
+
+
+def _run_all(path: str, files: dict[str, str], options: Options, given: dict[str, Any], start: float) -> None:
+    """Every exposure of the difference into one output; one that cannot be used does not stop the others."""
+    from time import perf_counter
+
+    from diffim_decorr.cli.report import figures
+    from diffim_decorr.errors import InputError
+    from diffim_decorr.io.fits import split_spec
+    from diffim_decorr.io.mosaic import MosaicFile, exposures_in
+
+    for role in ("sci", "tmpl", "diff"):
+        if split_spec(files[role])[1] is not None:
+            raise click.UsageError(f"--all-ext takes all HDUs, but {files[role]} names one")
+    places = exposures_in(files["diff"])
+    failures: dict[str, str] = {}
+    summaries: list[dict[str, Any]] = []
+    keywords = {"overwrite": given["overwrite"], "layout": given["layout"]}
+    with MosaicFile.create(path, files["diff"], len(places), **keywords) as output:
+        for extension, place in places.items():
+            try:
+                plan, qa = _decorrelate(
+                    _at(files, extension), options, given, perf_counter(), partial(output.section, place=place)
+                )
+            except InputError as error:
+                failures[extension] = str(error)
+                say(f"decorr: error: {error}")
+                continue
+            if not given["quiet"]:
+                for warning in plan.warnings:
+                    say(f"decorr: warning: [{extension}] {warning}")
+            summary = {"extension": extension, "version": place.number, **figures(path, plan, qa)}
+            del summary["output"]
+            summaries.append(summary)
+        if not summaries:
+            raise InputError(f"{path}: not written, for not one of {len(places)} HDUs could be used")
+        output.finish(failures)
+    _report_all(path, summaries, failures, perf_counter() - start, given)
+    if failures:
+        raise InputError(f"{path}: written without {', '.join(failures)}, {len(failures)} of {len(places)} HDUs")
 
 
 _KNOBS = (
@@ -189,6 +283,7 @@ _KNOBS = (
     "max_gain", "half_width", "bad_fraction", "threads", "noise", "score",
 )  # fmt: skip
 # Files besides the three images and the kernel, and what they are called in the output's header.
+_IMAGES = {"sci": "SCI", "tmpl": "TMPL", "diff": "DIFF", "kernel": "KERNEL"}
 _FILES = {
     "sci_variance": "SCIVAR", "sci_noise": "SCISIG", "sci_weight": "SCIWGT", "sci_mask": "SCIMSK",
     "tmpl_variance": "TMPVAR", "tmpl_noise": "TMPSIG", "tmpl_weight": "TMPWGT", "tmpl_mask": "TMPMSK",
@@ -205,32 +300,44 @@ def _unknown_planes(given: dict[str, Any], exposures: tuple[Exposure, ...]) -> l
         for option in ("bad_planes", "replace_planes")
         for name in given[option] or ()
         if name not in known
-    ]
-
-
-def _progress(quiet: bool) -> Any:
-    """A progress bar on standard error, if that is a terminal."""
-    from sys import stderr
-
-    if quiet or not stderr.isatty():
-        return nullcontext(None)
-    from diffim_decorr.cli.report import progress_bar
-
-    return progress_bar()
+    ] + (
+        ["--dq-bad: all masks have names for their bits, or there are none"]
+        if given["dq_bad"] is not None and all(exposure.mask_planes != {"BAD": 0} for exposure in exposures)
+        else []
+    )
 
 
 def _report(path: str, plan: Plan, qa: QualityFigures, given: dict[str, Any]) -> None:
     if given["quiet"] and not given["as_json"]:
         return
     from diffim_decorr.cli.report import figures, print_summary
+    from diffim_decorr.io.layouts import LAYOUTS
 
     if not given["quiet"]:
         for warning in plan.warnings:
             click.echo(f"decorr: warning: {warning}", err=True)
     summary = figures(path, plan, qa)
+    others = list(LAYOUTS[given["layout"]].paths(path).values())[1:]
+    if path not in others:
+        summary["files"] = [path, *others]
     if given["as_json"]:
         import json
 
         click.echo(json.dumps(summary, indent=2))
     else:
         print_summary(summary, given["verbose"])
+
+
+def _report_all(
+    path: str, summaries: list[dict[str, Any]], failures: dict[str, str], seconds: float, given: dict[str, Any]
+) -> None:
+    if given["as_json"]:
+        import json
+
+        failed = [{"extension": extension, "error": cause} for extension, cause in failures.items()]
+        summary = {"output": path, "extensions": summaries, "failed": failed, "timings": {"total": round(seconds, 4)}}
+        click.echo(json.dumps(summary, indent=2))
+    elif not given["quiet"]:
+        from diffim_decorr.cli.report import print_extensions
+
+        print_extensions(path, summaries, seconds)

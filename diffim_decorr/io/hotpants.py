@@ -118,6 +118,7 @@ def read_hotpants(
         normalized=tuple(side == system for side in convolved),
         parent_frame=False,
         name=where,
+        field=Box(0, 0, nx, ny),
     )
 
 

@@ -12,6 +12,7 @@ from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 
 from diffim_decorr.errors import InputError
+from diffim_decorr.gridding import compact
 from diffim_decorr.io.fits import damaged, hdu_label, open_fits, read_array, select_hdu, split_spec
 from diffim_decorr.io.hotpants import is_hotpants, read_hotpants
 from diffim_decorr.matching import MatchingKernel
@@ -228,7 +229,7 @@ def _grid(cube: Array, x: Array, y: Array, where: str) -> SpatialKernel:
     # Each image is a basis image of its own, and its coefficient is 1 at its own knot and 0 at all others.
     values = np.zeros((len(cube), len(knots_y), len(knots_x)))
     values[np.arange(len(cube)), row, column] = 1.0
-    return SpatialKernel(cube, GridCoefficients(values, knots_x, knots_y, order=1))
+    return compact(SpatialKernel(cube, GridCoefficients(values, knots_x, knots_y, order=1)))
 
 
 def _is_image(source: _Source) -> bool:

@@ -1,20 +1,16 @@
 """Writing the result: streamed rows of pixels, then ψ, the PSF and the quality figures, then the primary header.
 
-The file is written beside its place, synced, and renamed, so that it appears whole or not at all.
+Room for the planes is laid out before the first pixel is written; headers with figures of the result have some to grow.
 """
 
 from __future__ import annotations
 
-import errno
-import gzip
 import io
 import os
 import re
-import shutil
-import tempfile
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,8 +20,11 @@ from numpy.typing import NDArray
 
 from diffim_decorr._version import __version__
 from diffim_decorr.errors import InputError
+from diffim_decorr.filtering import tiling_of
 from diffim_decorr.io.checksum import add_words, fold, set_checksum
+from diffim_decorr.io.drafts import Draft, drafts, exists_already
 from diffim_decorr.io.fits import readable_cards
+from diffim_decorr.io.layouts import LAYOUTS, Layout, Place, default_output
 from diffim_decorr.plan import Plan
 from diffim_decorr.planes import FilePlane
 from diffim_decorr.qa import QualityFigures, max_abs_rho
@@ -37,11 +36,18 @@ from diffim_decorr.spatial import (
     SpatialKernel,
 )
 
-__all__ = ("OutputFile", "check_output", "default_output")
+__all__ = ("OutputFile", "check_output", "default_output", "empty_primary", "open_drafts", "without_pixels")
 
 Array = NDArray[Any]
 
 _BLOCK = 2880
+_NO_PIXELS = (
+    ("SIMPLE", True, "conforms to FITS standard"),
+    ("BITPIX", 8, "array data type"),
+    ("NAXIS", 0, "number of array dimensions"),
+    ("EXTEND", True, ""),
+)
+_LONG_STRINGS = ("LONGSTRN", "OGIP 1.0", "long string values are continued")
 # Room for cards that are not known before the pixels are written.
 _SPARE_CARDS = 72
 # Cards that place an image on the sky or in its parent frame, and so belong to each plane.
@@ -59,15 +65,6 @@ _DROPPED_CARD = re.compile(
     r"|EXTLEVEL|EXTTYPE|INHERIT|MP_.*|MASKVAL|KERINFO|DATAMIN|DATAMAX|T(TYPE|FORM)\d+|TFIELDS|Z(IMAGE|CMPTYPE|BITPIX)"
     r"|DCWARN\d+|AR_HDU|WCS_ID|PSF_ID|(CPDIS|CPERR|CQDIS|CQERR|DP|DQ|D2IMDIS|D2IMERR|D2IM)\d.*|D2IMEXT|LONGSTRN"
 )
-
-
-def default_output(difference: str) -> str:
-    """The difference's name with ``_decorr`` before its ending."""
-    match = re.fullmatch(
-        r"(.*?)((?:\.fits?|\.fts)(?:\.gz|\.fz)?|\.[^./]*)?", difference, flags=re.IGNORECASE | re.DOTALL
-    )
-    stem, ending = (difference, "") if match is None else (match.group(1), match.group(2) or ".fits")
-    return f"{stem}_decorr{ending}"
 
 
 def check_output(path: str, inputs: list[str], overwrite: bool) -> None:
@@ -100,58 +97,68 @@ def check_output(path: str, inputs: list[str], overwrite: bool) -> None:
         raise InputError(f"{path}: the output cannot be written: {error.strerror}") from error
     else:
         if not overwrite:
-            raise _exists(path)
+            raise exists_already(path)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{path}: the directory {folder} cannot be written to")
 
 
-def _exists(path: str) -> InputError:
-    return InputError(f"{path}: the output exists already; --overwrite replaces it")
-
-
 class OutputFile:
-    """A file that takes rows of pixels as they come, a `Sink`.
+    """Takes rows of pixels as they come, a `Sink`, and lays them out in one or several files.
 
-    Use `create`, which puts the file in its place at the end or removes it if anything fails.
+    Use `create`, which puts the files in their places at the end or removes them if anything fails.
+
+    Parameters
+    ----------
+    drafts
+        The file that has the image, the mask, the variance and all else.
+    plan
+        What is going to be done.
+    inputs
+        Names of the input files by card.
+    layout
+        How the files are laid out.
+    place
+        Which exposure of several it is, None if it is the only one.
     """
 
-    def __init__(self, file: Any, temporary: str, path: str, plan: Plan, inputs: dict[str, str]) -> None:
-        self._file = file
-        self._temporary = temporary
-        self._path = path
+    def __init__(
+        self,
+        drafts: Mapping[str, Draft],
+        plan: Plan,
+        inputs: dict[str, str],
+        layout: Layout = LAYOUTS["lsst"],
+        place: Place | None = None,
+    ) -> None:
+        self._drafts = drafts
         self._plan = plan
         self._inputs = inputs
+        self._layout = layout
+        self._place = place
+        # Whether the header that says how the image was made is its own, or that of a primary HDU without pixels.
+        self._leading = layout.separate or place is not None
         self._lock = threading.Lock()
         self._syncing: threading.Thread | None = None
-        self._sums = {"IMAGE": 0, "MASK": 0, "VARIANCE": 0}
-        wcs = _wcs_cards(plan)
-        self._headers = {
-            "IMAGE": _plane_header("IMAGE", -32, plan, wcs),
-            "MASK": _plane_header("MASK", 32, plan, wcs),
-            "VARIANCE": _plane_header("VARIANCE", -32, plan, wcs),
-        }
-        unit = str((plan.difference.header or {}).get("BUNIT", "")).strip()
-        if unit and len(unit) < 60:
-            self._headers["IMAGE"]["BUNIT"] = unit
-            self._headers["VARIANCE"]["BUNIT"] = f"({unit})**2"
-        for name, bit in sorted(plan.masks.planes.items(), key=lambda item: item[1]):
-            self._headers["MASK"][f"MP_{name}" if len(name) <= 5 else f"HIERARCH MP_{name}"] = bit
-        self._room = len(_primary(plan, None, inputs).tostring()) + _SPARE_CARDS * 80
+        self._headers = {role: self._plane_header(role) for role in layout.names if role in self._planes()}
+        self._sums = dict.fromkeys(self._headers, 0)
+        self._room = len(self._lead(None).tostring()) + _SPARE_CARDS * 80
         self._room += -self._room % _BLOCK
+        if not self._leading:
+            self._lead_at = drafts["IMAGE"].claim(self._room)
         ny, nx = plan.shape
-        position = self._room
         self._offsets: dict[str, tuple[int, int]] = {}
-        for name, header in self._headers.items():
-            begin = position + len(set_checksum(header, 0))
-            self._offsets[name] = position, begin
-            position = begin + 4 * ny * nx
-            position += -position % _BLOCK
-        self._end = position
+        for role, header in self._headers.items():
+            leading = self._leading and role == "IMAGE"
+            head = drafts[role].claim(self._room if leading else len(set_checksum(header, 0)))
+            if leading:
+                self._lead_at = head
+            self._offsets[role] = head, drafts[role].claim(4 * ny * nx)
         self._reserve()
 
     @classmethod
     @contextmanager
-    def create(cls, path: str, plan: Plan, inputs: dict[str, str], *, overwrite: bool) -> Iterator[OutputFile]:
+    def create(
+        cls, path: str, plan: Plan, inputs: dict[str, str], *, overwrite: bool, layout: str = "lsst"
+    ) -> Iterator[OutputFile]:
         """Write a file beside its place, and move it there once all went well.
 
         Parameters
@@ -164,6 +171,8 @@ class OutputFile:
             Names of the input files by card.
         overwrite
             Whether a file that is there may be replaced.
+        layout
+            One of `LAYOUTS`.
 
         Raises
         ------
@@ -172,159 +181,161 @@ class OutputFile:
         OSError
             Naming the output, if it cannot be written to its end.
         """
-        folder = os.path.dirname(os.path.abspath(path))
-        try:
-            descriptor, temporary = tempfile.mkstemp(prefix=".decorr-", suffix=".part", dir=folder)
-        except OSError as error:
-            raise InputError(f"{path}: the output cannot be written: {error.strerror}") from error
-        try:
-            with os.fdopen(descriptor, "r+b") as file:
-                with _naming(path):
-                    output = cls(file, temporary, path, plan, inputs)
-                yield output
-                with _naming(path):
-                    file.flush()
-                    os.fsync(file.fileno())
-            with _naming(path):
-                if path.lower().endswith((".fz", ".gz")):
-                    _pack(temporary, path)
-                umask = os.umask(0)
-                os.umask(umask)
-                os.chmod(temporary, 0o666 & ~umask)
-                _move(temporary, path, overwrite)
-                _sync_folder(folder)
-        finally:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
+        with open_drafts(path, layout, overwrite=overwrite) as by_role:
+            if LAYOUTS[layout].separate:
+                by_role["PSI"].append(empty_primary())
+            yield cls(by_role, plan, inputs, LAYOUTS[layout])
+
+    @property
+    def names(self) -> list[str]:
+        """Of the planes of pixels."""
+        return [self._layout.names[role] or role for role in self._headers]
+
+    def _planes(self) -> dict[str, int]:
+        """BITPIX of each plane of pixels that the file has."""
+        return {"IMAGE": -32, "MASK": 32, "VARIANCE": -32}
+
+    def _primary(self, qa: QualityFigures | None) -> fits.Header:
+        return _primary(self._plan, self._provenance(qa), "noise decorrelated")
+
+    def _provenance(self, qa: QualityFigures | None) -> list[fits.Card]:
+        cards = _provenance(self._plan, qa, self._inputs)
+        if self._place is not None:
+            cards.append(_card("DCEXT", _shown(self._place), "HDU of the difference"))
+        return cards
+
+    def _companions(self, qa: QualityFigures | None) -> Iterator[bytes]:
+        """The HDUs after the planes of pixels."""
+        if qa is None:
+            return iter(())
+        provenance = [fits.Card(*_LONG_STRINGS), *self._provenance(qa)] if self._leading else []
+        return _companions(self._plan, qa, None if self._place is None else self._place.number, provenance)
+
+    def _structure(self, role: str) -> list[tuple[str, Any, str]]:
+        """The first cards of the HDU of a plane."""
+        ny, nx = self._plan.shape
+        primary = self._layout.separate and self._place is None
+        cards: list[tuple[str, Any, str]] = [
+            ("SIMPLE", True, "conforms to FITS standard") if primary else ("XTENSION", "IMAGE", "Image extension"),
+            ("BITPIX", self._planes()[role], "array data type"),
+            ("NAXIS", 2, "number of array dimensions"),
+            ("NAXIS1", nx, ""),
+            ("NAXIS2", ny, ""),
+        ]
+        if primary:
+            return [*cards, ("EXTEND", True, "")]
+        cards += [("PCOUNT", 0, "number of parameters"), ("GCOUNT", 1, "number of groups")]
+        place, name = self._place, self._layout.names[role]
+        if place is not None:
+            name, version = (name, place.number) if name else (place.name, place.version)
+        if name:
+            cards.append(("EXTNAME", name, "extension name"))
+        if place is not None and name:
+            cards.append(("EXTVER", version, "extension version"))
+        if name == role:  # what LSST files tell their HDUs apart by
+            cards.append(("EXTTYPE", role, "what the plane is"))
+        return cards
+
+    def _plane_header(self, role: str) -> fits.Header:
+        header = fits.Header([fits.Card(*card) for card in self._structure(role)])
+        for item in _wcs_cards(self._plan):
+            header.append(item, bottom=True)
+        unit = str((self._plan.difference.header or {}).get("BUNIT", "")).strip()
+        if unit and len(unit) < 60 and role != "MASK":
+            squared = role == "VARIANCE" and not self._layout.sigma
+            header["BUNIT"] = f"({unit})**2" if squared else unit
+        if role == "MASK":
+            for name, bit in sorted(self._plan.masks.planes.items(), key=lambda item: item[1]):
+                header[f"MP_{name}" if len(name) <= 5 else f"HIERARCH MP_{name}"] = bit
+        return header
+
+    def _lead(self, qa: QualityFigures | None) -> fits.Header:
+        """The difference's header and how its noise was whitened, in a primary HDU without pixels or the image's."""
+        header = self._primary(qa)
+        if not self._leading:
+            return header
+        lead = fits.Header([fits.Card(*card) for card in self._structure("IMAGE")])
+        for item in header.cards[4:]:  # but for SIMPLE, BITPIX, NAXIS and EXTEND
+            lead.append(item, bottom=True)
+        return lead
 
     def _reserve(self) -> None:
-        # Space that is missing is better missed now than at the end.
-        try:
-            os.posix_fallocate(self._file.fileno(), 0, self._end)
-        except (AttributeError, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
-                raise
-            self._file.truncate(self._end)
+        for draft in set(self._drafts.values()):
+            draft.reserve()
 
     def rows(self, _y0: int, _y1: int) -> None:
         """Rows are to be written."""
 
     def write(self, y0: int, image: Array, mask: Array, variance: Array) -> None:
         """Take rows of pixels, which are overwritten."""
-        for name, rows in (("IMAGE", image), ("MASK", mask), ("VARIANCE", variance)):
+        if self._layout.sigma:
+            np.sqrt(variance, out=variance)
+        for role, rows in (("IMAGE", image), ("MASK", mask), ("VARIANCE", variance)):
+            if role not in self._headers:
+                continue
             part = add_words(rows)
             with self._lock:
-                self._sums[name] += part
+                self._sums[role] += part
             rows.byteswap(inplace=True)
-            self._put(self._offsets[name][1] + 4 * y0 * self._plan.shape[1], rows.data.cast("B"))
+            self._drafts[role].put(self._offsets[role][1] + 4 * y0 * self._plan.shape[1], rows.data.cast("B"))
 
     def start_syncing(self) -> None:
         """Let the pixels go to the disk while other work is done."""
-        self._syncing = threading.Thread(target=os.fsync, args=(self._file.fileno(),))
+        self._syncing = threading.Thread(target=self._sync)
         self._syncing.start()
+
+    def _sync(self) -> None:
+        for draft in set(self._drafts.values()):
+            draft.sync()
 
     def read(self, box: Box) -> tuple[Array, Array, Array]:
         """Image, mask and variance within a box that has been written."""
         image, mask, variance = (
-            FilePlane(self._temporary, self._offsets[name][1], self._plan.shape, np.dtype(kind)).read(box)
-            for name, kind in (("IMAGE", ">f4"), ("MASK", ">i4"), ("VARIANCE", ">f4"))
+            FilePlane(self._drafts[role].temporary, self._offsets[role][1], self._plan.shape, np.dtype(kind)).read(box)
+            for role, kind in (("IMAGE", ">f4"), ("MASK", ">i4"), ("VARIANCE", ">f4"))
         )
-        return image, mask, variance
+        return image, mask, np.square(variance) if self._layout.sigma else variance
 
-    def finish(self, qa: QualityFigures) -> None:
+    def finish(self, qa: QualityFigures | None) -> None:
         """Write everything but the pixels."""
         if self._syncing is not None:
             self._syncing.join()
-        for name, header in self._headers.items():
-            self._put(self._offsets[name][0], set_checksum(header, fold(self._sums[name])))
-        position = self._end
-        for companion in _companions(self._plan, qa):
-            self._put(position, companion)
-            position += len(companion)
-        header = _primary(self._plan, qa, self._inputs)
+        for role, header in self._headers.items():
+            if not (self._leading and role == "IMAGE"):
+                self._drafts[role].put(self._offsets[role][0], set_checksum(header, fold(self._sums[role])))
+        for companion in self._companions(qa):
+            self._drafts["PSI"].append(companion)
+        header = self._lead(qa)
         blank = (self._room - len(header.tostring(padding=False)) - 2 * 80) // 80
         for _ in range(max(blank, 0)):
             header.append("", bottom=True)
-        text = set_checksum(header, 0)
+        text = set_checksum(header, fold(self._sums["IMAGE"]) if self._leading else 0)
         if len(text) != self._room:
-            raise RuntimeError("the primary header outgrew the room that was kept for it")
-        self._put(0, text)
-
-    def _put(self, offset: int, data: bytes | memoryview) -> None:
-        view = memoryview(data)
-        with _naming(self._path):
-            while view:
-                count = os.pwrite(self._file.fileno(), view, offset)
-                view, offset = view[count:], offset + count
+            raise RuntimeError("the header outgrew the room that was kept for it")
+        self._drafts["IMAGE"].put(self._lead_at, text)
 
 
 @contextmanager
-def _naming(path: str) -> Iterator[None]:
-    """Have errors of the file system say which file they are about."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno or errno.EIO, error.strerror or str(error), path) from error
+def open_drafts(path: str, layout: str, *, overwrite: bool) -> Iterator[dict[str, Draft]]:
+    """The files of an output by what they have."""
+    paths = LAYOUTS[layout].paths(path)
+    with drafts(list(dict.fromkeys(paths.values())), overwrite=overwrite) as by_path:
+        yield {role: by_path[path] for role, path in paths.items()}
 
 
-def _move(temporary: str, path: str, overwrite: bool) -> None:
-    if overwrite:
-        os.replace(temporary, path)
-        return
-    try:
-        os.link(temporary, path)  # fails if there is something, where a rename would replace it
-    except FileExistsError:
-        raise _exists(path) from None
-    except OSError:  # a file system without links
-        if os.path.lexists(path):
-            raise _exists(path) from None
-        os.rename(temporary, path)
+def empty_primary() -> bytes:
+    """A primary HDU with nothing in it."""
+    header = fits.Header([fits.Card(*card) for card in _NO_PIXELS])
+    return set_checksum(header, 0)
 
 
-def _sync_folder(folder: str) -> None:
-    """Have the new name outlive a power cut, where the file system can do that."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _shown(place: Place) -> str:
+    return place.name if place.version == 1 else f"{place.name},{place.version}"
 
 
-def _pack(temporary: str, path: str) -> None:
-    """Compress a finished file in place, without loss."""
-    packed = temporary + ".packed"
-    try:
-        if path.lower().endswith(".gz"):
-            with open(temporary, "rb") as plain, gzip.open(packed, "wb", compresslevel=4) as file:
-                shutil.copyfileobj(plain, file, 1 << 20)
-        else:
-            with fits.open(temporary) as hdus:
-                out = fits.HDUList([hdus[0]])
-                for hdu in hdus[1:]:
-                    if hdu.name in ("IMAGE", "VARIANCE"):
-                        out.append(_compressed(hdu, "GZIP_2"))
-                    elif hdu.name == "MASK":
-                        out.append(_compressed(hdu, "RICE_1"))
-                    else:
-                        out.append(hdu)
-                out.writeto(packed, checksum=True)
-        with open(packed, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(packed, temporary)
-    finally:
-        if os.path.exists(packed):
-            os.unlink(packed)
-
-
-def _compressed(hdu: Any, kind: str) -> fits.CompImageHDU:
-    # A quantize level of 0 keeps floating-point pixels bit for bit.
-    return fits.CompImageHDU(hdu.data, hdu.header, name=hdu.name, compression_type=kind, quantize_level=0)
-
-
-def _inherited(plan: Plan) -> Iterator[fits.Card]:
+def _inherited(header: fits.Header | None) -> Iterator[fits.Card]:
     """The difference's cards, but for axes that the output has not."""
-    for card in [] if plan.difference.header is None else readable_cards(plan.difference.header):
+    for card in [] if header is None else readable_cards(header):
         axes = _AXIS_CARD.fullmatch(card.keyword)
         if card.keyword.startswith("WCSAXES"):
             yield fits.Card(card.keyword, 2, card.comment)
@@ -333,7 +344,7 @@ def _inherited(plan: Plan) -> Iterator[fits.Card]:
 
 
 def _wcs_cards(plan: Plan) -> list[fits.Card]:
-    return [card for card in _inherited(plan) if _WCS_CARD.fullmatch(card.keyword)]
+    return [card for card in _inherited(plan.difference.header) if _WCS_CARD.fullmatch(card.keyword)]
 
 
 def _card(keyword: str, value: Any, comment: str) -> fits.Card:
@@ -345,39 +356,10 @@ def _card(keyword: str, value: Any, comment: str) -> fits.Card:
     return fits.Card(keyword, value, comment) if len(str(plain).rstrip()) + 3 + len(comment) <= 80 else plain
 
 
-def _plane_header(name: str, bitpix: int, plan: Plan, wcs: list[fits.Card]) -> fits.Header:
-    ny, nx = plan.shape
-    header = fits.Header()
-    for card in (
-        ("XTENSION", "IMAGE", "Image extension"),
-        ("BITPIX", bitpix, "array data type"),
-        ("NAXIS", 2, "number of array dimensions"),
-        ("NAXIS1", nx),
-        ("NAXIS2", ny),
-        ("PCOUNT", 0, "number of parameters"),
-        ("GCOUNT", 1, "number of groups"),
-        ("EXTNAME", name, "extension name"),
-        ("EXTTYPE", name, "what the plane is"),
-    ):
-        header.append(card)
-    for item in wcs:
-        header.append(item, bottom=True)
-    return header
-
-
-def _primary(plan: Plan, qa: QualityFigures | None, inputs: dict[str, str]) -> fits.Header:
-    """The difference's header, and how its noise was whitened."""
-    header = fits.Header()
-    for card in (
-        ("SIMPLE", True, "conforms to FITS standard"),
-        ("BITPIX", 8, "array data type"),
-        ("NAXIS", 0, "number of array dimensions"),
-        ("EXTEND", True),
-    ):
-        header.append(card)
-    provenance = _provenance(plan, qa, inputs)
-    own = {card.keyword for card in provenance}
-    for item in _inherited(plan):
+def without_pixels(inherited: fits.Header | None, own: Container[str] = ()) -> fits.Header:
+    """A primary header without pixels, with the difference's cards but for those that will be its own."""
+    header = fits.Header([fits.Card(*card) for card in _NO_PIXELS])
+    for item in _inherited(inherited):
         if not _DROPPED_CARD.fullmatch(item.keyword) and item.keyword not in own:
             header.append(item, bottom=True)
     axes = {int(k[5]) for k in header if re.fullmatch(r"CTYPE\d", k)}
@@ -385,10 +367,16 @@ def _primary(plan: Plan, qa: QualityFigures | None, inputs: dict[str, str]) -> f
         # Without pixels of its own this HDU has to say how many axes its WCS has.
         first = next(k for k in header if _WCS_CARD.fullmatch(k))
         header.insert(first, ("WCSAXES", max(axes), "number of WCS axes"))
-    header.append(("LONGSTRN", "OGIP 1.0", "long string values are continued"), bottom=True)
+    return header
+
+
+def _primary(plan: Plan, provenance: list[fits.Card], done: str) -> fits.Header:
+    """The difference's header, and what was done to it."""
+    header = without_pixels(plan.difference.header, {card.keyword for card in provenance})
+    header.append(_LONG_STRINGS, bottom=True)
     for item in provenance:
         header.append(item, bottom=True)
-    header.add_history(f"noise decorrelated by decorr {__version__}")
+    header.add_history(f"{done} by decorr {__version__}")
     return header
 
 
@@ -453,26 +441,33 @@ def _sides(plan: Plan) -> str:
     return sides.pop() if len(sides) == 1 else "by region"
 
 
-def _companions(plan: Plan, qa: QualityFigures) -> Iterator[bytes]:
-    """PSI_BASIS, PSI_COEFFS, PSF and QA."""
+def _companions(
+    plan: Plan, qa: QualityFigures, version: int | None = None, provenance: Iterable[fits.Card] = ()
+) -> Iterator[bytes]:
+    """PSI_BASIS, PSI_COEFFS, PSF and QA, with their EXTVER; the first says how ψ was made if nothing else does."""
     psi = plan.decorrelation.psi
-    yield _image("PSI_BASIS", psi.basis)
-    yield _coefficient_table(psi.coefficients, plan.shape)
-    psf = plan.psf
-    if isinstance(psf, SpatialKernel):
-        ny, nx = plan.shape
-        yield _image("PSF", psf.at((nx - 1) / 2, (ny - 1) / 2))
-        yield _image("PSF_BASIS", psf.basis)
-    elif psf is not None:
-        yield _image("PSF", psf)
+    yield _image("PSI_BASIS", psi.basis, fits.Header(list(provenance)), version)
+    yield _coefficient_table(psi.coefficients, plan.shape, tiling_of(plan).halo, version)
+    if plan.psf is not None:
+        yield from _psf_hdus(plan.psf, plan.difference.xy0, version)
     names = ("before", "after", "science", "template")
-    yield _image("QA", np.array([getattr(qa, f"rho_{name}") for name in names], dtype=np.float32), _qa_header())
+    rho = np.array([getattr(qa, f"rho_{name}") for name in names], dtype=np.float32)
+    yield _image("QA", rho, _qa_header(), version)
 
 
-def _image(name: str, pixels: Array, header: fits.Header | None = None) -> bytes:
+def _psf_hdus(psf: Array | SpatialKernel, xy0: tuple[int, int], version: int | None = None) -> Iterator[bytes]:
+    """PSF, an image or a cube, and PSF_POSITIONS in the latter case."""
+    if isinstance(psf, SpatialKernel):
+        yield _image("PSF", psf.basis.astype(np.float32), version=version)
+        yield _position_table(psf.coefficients, xy0, version)
+    else:
+        yield _image("PSF", psf, version=version)
+
+
+def _image(name: str, pixels: Array, header: fits.Header | None = None, version: int | None = None) -> bytes:
     with io.BytesIO() as buffer:
         primary = fits.PrimaryHDU()
-        fits.HDUList([primary, fits.ImageHDU(pixels, header, name)]).writeto(buffer, checksum=True)
+        fits.HDUList([primary, fits.ImageHDU(pixels, header, name, ver=version)]).writeto(buffer, checksum=True)
         return buffer.getvalue()[len(primary.header.tostring()) :]
 
 
@@ -493,7 +488,9 @@ def _qa_header() -> fits.Header:
     return header
 
 
-def _coefficient_table(coefficients: Coefficients, shape: tuple[int, int]) -> bytes:
+def _coefficient_table(
+    coefficients: Coefficients, shape: tuple[int, int], margin: int, version: int | None = None
+) -> bytes:
     """PSI_COEFFS: one row for each box of the field, with knots and the values of the n coefficient functions there."""
     whole = Box(0, 0, shape[1], shape[0])
     pieces = coefficients.pieces if isinstance(coefficients, PiecewiseCoefficients) else ((whole, coefficients),)
@@ -514,7 +511,20 @@ def _coefficient_table(coefficients: Coefficients, shape: tuple[int, int]) -> by
         "VALUES: (basis image, knot along y, knot along x), x fastest, NBASIS NY NX of them;",
         "polynomials of degree ORDER through the nearest knots; 0-based pixels, X0 <= x < X1",
     )
-    return _table("PSI_COEFFS", columns, {"NBASIS": coefficients.count}, comments)
+    # The size of the field, and the margin of the tiles: with the same one the same pixels come out, bit for bit.
+    cards = {"NBASIS": coefficients.count, "FIELDNX": shape[1], "FIELDNY": shape[0], "MARGIN": margin}
+    return _table("PSI_COEFFS", columns, cards, comments, version)
+
+
+def _position_table(grid: Coefficients, xy0: tuple[int, int], version: int | None = None) -> bytes:
+    """PSF_POSITIONS: where in the parent frame each image of the cube PSF holds."""
+    knots = _as_grid(grid)
+    y, x = np.meshgrid(knots.y + xy0[1], knots.x + xy0[0], indexing="ij")
+    columns: list[tuple[str, str, list[Any]]] = [
+        (name, "pixel", list(np.ravel(positions))) for name, positions in (("X", x), ("Y", y))
+    ]
+    comments = ("position of each image of PSF, bilinear between them; 0-based pixels of the parent frame",)
+    return _table("PSF_POSITIONS", columns, {}, comments, version)
 
 
 def _same_length(arrays: list[Array]) -> list[Array]:
@@ -524,7 +534,11 @@ def _same_length(arrays: list[Array]) -> list[Array]:
 
 
 def _table(
-    name: str, columns: list[tuple[str, str, list[Any]]], cards: dict[str, int], comments: Iterable[str]
+    name: str,
+    columns: list[tuple[str, str, list[Any]]],
+    cards: dict[str, int],
+    comments: Iterable[str],
+    version: int | None,
 ) -> bytes:
     """A binary table HDU of 32-bit integers and doubles; astropy's would take its time to load the Table machinery."""
     fields = [(title, values[0].dtype.newbyteorder(">"), values[0].shape) for title, _, values in columns]
@@ -549,6 +563,8 @@ def _table(
         if unit:
             header[f"TUNIT{k}"] = unit
     header["EXTNAME"] = (name, "extension name")
+    if version is not None:
+        header["EXTVER"] = (version, "extension version")
     header.update(cards)
     for comment in comments:
         header.add_comment(comment)

@@ -1,0 +1,215 @@
+"""Reading PSFs: an image, a cube of images on a grid of positions, or a PSFEx model."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from diffim_decorr.errors import InputError
+from diffim_decorr.io.fits import (
+    companion_hdu,
+    damaged,
+    hdu_label,
+    open_fits,
+    read_array,
+    split_spec,
+)
+from diffim_decorr.psf import on_grid
+from diffim_decorr.spatial import PolynomialCoefficients, SpatialKernel
+
+__all__ = ("psf_hdu", "read_psf")
+
+Array = NDArray[Any]
+
+_LARGEST_PSF = 1001
+# The interpolant that PSFEx has fitted the model with.
+_LANCZOS = 4
+_PSFEX_CARDS = ("POLNAXIS", "PSFNAXIS", "PSFAXIS1", "PSFAXIS2", "PSF_SAMP")
+
+
+def read_psf(spec: str | os.PathLike[str], xy0: tuple[int, int] = (0, 0)) -> Array | SpatialKernel:
+    """Read a PSF, normalised to a sum of 1 everywhere.
+
+    Parameters
+    ----------
+    spec
+        A FITS file, or ``name.fits[EXT]``. It holds a 2-D image; a cube (n, h, w) and a table of the n positions X, Y;
+        or a PSFEx model. Without ``[EXT]`` the HDU named PSF is meant, or the first one that holds a PSF.
+    xy0
+        Position of the image's first pixel in its parent frame, which positions of a grid are in.
+
+    Returns
+    -------
+    psf
+        The image (h, w), or a `SpatialKernel` if the PSF varies over the field.
+
+    Raises
+    ------
+    InputError
+        If it is no PSF, or one without a positive, finite sum.
+
+    References
+    ----------
+    Bertin 2011, ASP Conf. Ser. 442, 435, and the PSFEx manual for its models.
+    """
+    path, extension = split_spec(spec)
+    with open_fits(path) as hdus:
+        model = next((hdu for hdu in hdus if _is_psfex(hdu)), None)
+        if extension is None and model is not None:
+            return _psfex(model, hdu_label(path, hdus, model))
+        hdu = companion_hdu(path, hdus, extension, "PSF", image=_has_pixels)
+        return psf_hdu(path, hdus, hdu, xy0)
+
+
+def psf_hdu(path: str, hdus: fits.HDUList, hdu: Any, xy0: tuple[int, int]) -> Array | SpatialKernel:
+    """The PSF in an HDU of an open file; see `read_psf`."""
+    name = hdu_label(path, hdus, hdu)
+    if _is_psfex(hdu):
+        return _psfex(hdu, name)
+    pixels = read_array(hdus, hdu, name)
+    if pixels.ndim == 3:
+        psf = _grid(pixels, path, hdus, hdu)
+        return psf if isinstance(psf, np.ndarray) else psf.shifted(-xy0[0], -xy0[1])
+    if pixels.ndim != 2:
+        raise InputError(f"{name}: a PSF must be a 2-D image, not an array of shape {pixels.shape}")
+    image: Array = _normalised(pixels[None], name)[0]
+    return image
+
+
+def _has_pixels(hdu: Any) -> bool:
+    return bool(getattr(hdu, "is_image", False) and hdu.shape)
+
+
+def _normalised(images: Array, name: str) -> Array:
+    """PSF images (n, h, w), each divided by its sum."""
+    if max(images.shape[1:]) > _LARGEST_PSF:
+        raise InputError(f"{name}: {images.shape[2]} x {images.shape[1]} pixels look like an image, not a PSF")
+    if not np.all(np.isfinite(images)):
+        raise InputError(f"{name}: the PSF has pixels that are not finite")
+    totals = images.sum(axis=(1, 2))
+    if not np.all(totals > 0):
+        raise InputError(f"{name}: the PSF has a sum of {totals.min():.4g}, which must be positive")
+    normalised: Array = images / totals[:, None, None]
+    return normalised
+
+
+def _grid(cube: Array, path: str, hdus: fits.HDUList, hdu: Any) -> Array | SpatialKernel:
+    """Images at positions of a full rectangular grid, in any order; of one position, the image."""
+    name = hdu_label(path, hdus, hdu)
+    # A file of several exposures has a cube and a table for each.
+    tables = [h for h in hdus if isinstance(h, fits.BinTableHDU | fits.TableHDU) and _has_positions(h)]
+    table = next((h for h in tables if h.ver == hdu.ver), tables[0] if tables else None)
+    if table is None:
+        raise InputError(f"{name}: a cube of PSFs needs a table with their positions, columns X and Y")
+    with damaged(hdu_label(path, hdus, table)):
+        x, y = (np.asarray(table.data[column], dtype=np.float64) for column in "XY")
+    if x.shape != (len(cube),) or y.shape != (len(cube),):
+        raise InputError(f"{name}: a cube of {len(cube)} PSFs, but {x.size} positions")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise InputError(f"{name}: a position of the PSFs is not finite")
+    images = _normalised(cube, name)
+    if len(images) == 1:
+        image: Array = images[0]
+        return image
+    knots_x, column = np.unique(x, return_inverse=True)
+    knots_y, row = np.unique(y, return_inverse=True)
+    order = np.full((len(knots_y), len(knots_x)), -1)
+    order[row, column] = np.arange(len(images))
+    if order.size != len(images) or (order < 0).any():
+        raise InputError(
+            f"{name}: the positions of the {len(images)} PSFs are not a full rectangular grid, having {len(knots_x)} "
+            f"different X and {len(knots_y)} different Y"
+        )
+    return on_grid(images[order], knots_x, knots_y)
+
+
+def _has_positions(table: Any) -> bool:
+    return {"X", "Y"} <= {name.upper() for name in table.columns.names}
+
+
+def _is_psfex(hdu: Any) -> bool:
+    return isinstance(hdu, fits.BinTableHDU) and "PSF_MASK" in hdu.columns.names and "POLNAXIS" in hdu.header
+
+
+def _psfex(hdu: Any, name: str) -> Array | SpatialKernel:
+    """A PSFEx model at the image's own sampling.
+
+    The model is a sum of images times the terms ``u**i v**j`` (j outermost, i + j up to POLDEG1) of
+    ``u = (X - POLZERO1) / POLSCAL1`` and v likewise, X and Y counted from 1. Its pixels have PSF_SAMP times the size of
+    the image's and hold the PSF's value at their centres, the image's pixel response included. It is interpolated at
+    the centres of the image's pixels with the Lanczos function of order 4, as PSFEx does.
+    """
+    header = hdu.header
+    with damaged(name):
+        cards = {key: header[key] for key in _PSFEX_CARDS}
+        mask = np.asarray(hdu.data["PSF_MASK"][0], dtype=np.float64)
+    for key, value in cards.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"{name}: card {key} = {value!r} is not a number")
+    step = float(cards["PSF_SAMP"])
+    if not 0 < step < np.inf:
+        raise InputError(f"{name}: the sampling step PSF_SAMP = {step:g} is not positive")
+    powers, origin, scale = _psfex_polynomial(header, int(cards["POLNAXIS"]), name)
+    images = mask.reshape(-1, *mask.shape[-2:])
+    if len(images) != len(powers):
+        raise InputError(f"{name}: a PSFEx model of {len(images)} images, but {len(powers)} polynomial terms")
+    if not np.all(np.isfinite(images)):
+        raise InputError(f"{name}: the PSF has pixels that are not finite")
+    resampled = _resampled(images, step)
+    first, others = _normalised(resampled[:1], name), resampled[1:] / resampled[0].sum()
+    # The sum is 1 everywhere if that of all images but the first is 0.
+    basis = np.concatenate([first, others - others.sum(axis=(1, 2), keepdims=True) * first])
+    if len(basis) == 1:
+        image: Array = basis[0]
+        return image
+    # X and Y of FITS begin at 1.
+    position = origin[0] - 1, origin[1] - 1
+    return SpatialKernel(basis, PolynomialCoefficients(np.eye(len(powers)), powers, position, scale))
+
+
+def _psfex_polynomial(
+    header: fits.Header, axes: int, name: str
+) -> tuple[Array, tuple[float, float], tuple[float, float]]:
+    """Powers (terms, 2), origin and scale of the polynomial, a constant if there are no axes."""
+    if axes == 0:
+        return np.zeros((1, 2), dtype=int), (0.0, 0.0), (1.0, 1.0)
+    names = [str(header.get(f"POLNAME{k}", "")).strip() for k in range(1, axes + 1)]
+    groups = [header.get(f"POLGRP{k}", 1) for k in range(1, axes + 1)]
+    patterns = (r"X\w*_IMAGE(_DBL)?", r"Y\w*_IMAGE(_DBL)?")
+    if axes != 2 or any(not re.fullmatch(p, n) for p, n in zip(patterns, names, strict=True)) or len(set(groups)) != 1:
+        raise InputError(
+            f"{name}: the PSFEx model depends on {', '.join(names) or 'nothing'} in {len(set(groups))} group(s); only "
+            "X_IMAGE and Y_IMAGE in one group are understood"
+        )
+    with damaged(name):
+        degree = int(header["POLDEG1"])
+        x, y = (float(header[f"POLZERO{k}"]) for k in (1, 2))
+        scale_x, scale_y = (float(header[f"POLSCAL{k}"]) for k in (1, 2))
+    if degree < 0 or not (np.isfinite([x, y, scale_x, scale_y]).all() and scale_x and scale_y):
+        raise InputError(f"{name}: POLDEG1, POLZERO and POLSCAL make no polynomial")
+    powers = [(i, j) for j in range(degree + 1) for i in range(degree + 1 - j)]
+    return np.array(powers), (x, y), (scale_x, scale_y)
+
+
+def _resampled(images: Array, step: float) -> Array:
+    """Images (n, h, w) in pixels of ``step`` times the size, in pixels of size 1 and of an odd number."""
+    if step == 1:
+        return images
+    rows, columns = (_lanczos(size, step) for size in images.shape[1:])
+    resampled: Array = rows @ images @ columns.T
+    return resampled
+
+
+def _lanczos(size: int, step: float) -> Array:
+    """The matrix that interpolates ``size`` pixels of ``step`` times the size at the centres of pixels of size 1."""
+    reach = int(np.floor(min(size // 2, (size - 1) - size // 2) * step))
+    positions = np.arange(-reach, reach + 1) / step + size // 2
+    offsets = positions[:, None] - np.arange(size)
+    weights = np.where(np.abs(offsets) < _LANCZOS, np.sinc(offsets) * np.sinc(offsets / _LANCZOS), 0.0)
+    matrix: Array = weights / weights.sum(axis=1, keepdims=True)
+    return matrix
