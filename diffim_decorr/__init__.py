@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from diffim_decorr.errors import DecorrWarning, InputError
     from diffim_decorr.exposure import Exposure
     from diffim_decorr.io.exposures import read_exposure, read_psf
-    from diffim_decorr.io.kernels import read_kernel
+    from diffim_decorr.io.kernels import read_kernel, write_grid_kernel, write_kernel_table
     from diffim_decorr.matching import MatchingKernel
     from diffim_decorr.options import Options
     from diffim_decorr.pipeline import Result, decorrelate
@@ -32,6 +32,8 @@ _HOMES = {
     "read_exposure": "io.exposures",
     "read_kernel": "io.kernels",
     "read_psf": "io.exposures",
+    "write_grid_kernel": "io.kernels",
+    "write_kernel_table": "io.kernels",
 }
 
 __all__ = (
@@ -48,6 +50,8 @@ __all__ = (
     "read_exposure",
     "read_kernel",
     "read_psf",
+    "write_grid_kernel",
+    "write_kernel_table",
 )
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ("run",)
 
 
+_KERNEL_FORMATS = ("hotpants", "sfft", "lsst", "table", "grid", "image")
+
+
 def _planes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     if value is None:
         return None
@@ -31,6 +34,7 @@ def _planes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 @click.argument("tmpl", metavar="TMPL")
 @click.argument("diff", metavar="DIFF")
 @click.option("--kernel", "-k", required=True, metavar="FILE", help="Matching kernel.")
+@click.option("--kernel-format", type=click.Choice(_KERNEL_FORMATS), help="Read the kernel file as this.")
 @click.option("-o", "--output", metavar="FILE", help="Output  [default: DIFF's name with _decorr before its ending]")
 @click.option("--spatial/--constant", default=False, help="Let the decorrelation kernel vary over the field, or not.")
 @click.option(
@@ -74,6 +78,11 @@ def _planes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 )
 @click.option("--pre-conv-kernel", metavar="FILE", help="The science image was convolved with this first.")
 @click.option("--sci-kernel", metavar="FILE", help="The science image was convolved with this (cross-convolution).")
+@click.option(
+    "--sci-kernel-format",
+    type=click.Choice(_KERNEL_FORMATS),
+    help="Read the file of --pre-conv-kernel or --sci-kernel as this.",
+)
 @click.option("--score", is_flag=True, help="DIFF is a likelihood image; needs --pre-conv-kernel.")
 @click.option("--inputs", metavar="FILE.toml", help="The images that were stacked on each side.")
 @click.option("--psf", metavar="FILE", help="PSF image of the input that was not convolved.")
@@ -151,10 +160,11 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
     difference = read_exposure(diff, mask=given["diff_mask"])
     if "DCVERS" in (difference.header or {}):
         raise InputError(f"{difference.name}: has been decorrelated already (it has a card DCVERS)")
-    command = None if difference.header is None else difference.header.get("DIFFCMD")
-    kernel = read_kernel(given["kernel"], difference.shape, command)
+    kernel = read_kernel(given["kernel"], difference.shape, difference.header, given["kernel_format"])
     psf = None if given["psf"] is None else read_psf(given["psf"])
-    science_kernel = None if science_file is None else read_kernel(science_file, difference.shape)
+    science_kernel = None
+    if science_file is not None:
+        science_kernel = read_kernel(science_file, difference.shape, format=given["sci_kernel_format"])
     contributions = () if given["inputs"] is None else read_inputs(given["inputs"], difference.shape)
     reading = perf_counter() - start - starting
 
