@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import comb
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline, RBFInterpolator
 
 from diffim_decorr.spatial import Coefficients
+
+if TYPE_CHECKING:
+    from scipy.interpolate import RBFInterpolator
 
 __all__ = (
     "Axis",
@@ -71,10 +74,16 @@ class ScatteredCoefficients(_PointwiseCoefficients):
     def count(self) -> int:
         return len(self.positions)
 
+    @cached_property
+    def _spline(self) -> RBFInterpolator:
+        # Most kernels need none of it, and scipy.interpolate takes long to import.
+        from scipy.interpolate import RBFInterpolator
+
+        return RBFInterpolator(self.positions, np.eye(self.count), kernel="thin_plate_spline", degree=1)
+
     def at(self, x: Array, y: Array) -> Array:
-        spline = RBFInterpolator(self.positions, np.eye(self.count), kernel="thin_plate_spline", degree=1)
         wanted = np.stack([np.atleast_1d(x), np.atleast_1d(y)], axis=1).astype(float)
-        result: Array = spline(wanted).T
+        result: Array = self._spline(wanted).T
         return result
 
     def shifted(self, dx: int, dy: int) -> ScatteredCoefficients:
@@ -144,6 +153,8 @@ class SplineAxis(Axis):
         return len(self.knots) + self.degree + 1
 
     def values(self, position: Array) -> Array:
+        from scipy.interpolate import BSpline
+
         ends = 0.5, self.length + 0.5
         repeated = self.degree + 1
         knots = np.concatenate([np.repeat(ends[0], repeated), self.knots, np.repeat(ends[1], repeated)])

@@ -157,9 +157,12 @@ class _Archive:
             raise InputError(f"{self.where}: {item.kind} {item.number} has no column {column}")
         values = np.atleast_1d(np.asarray(row[column])).astype(np.float64).ravel()
         if count is not None and len(values) != count:
-            raise InputError(f"{self.where}: {item.kind} {item.number} has {len(values)} {column} instead of {count}")
+            raise InputError(
+                f"{self.where}: {item.kind} {item.number} has {len(values)} numbers in column {column} instead of "
+                f"{count}"
+            )
         if not np.isfinite(values).all():
-            raise InputError(f"{self.where}: {column} of {item.kind} {item.number} are not finite")
+            raise InputError(f"{self.where}: column {column} of {item.kind} {item.number} is not finite")
         return values
 
     def _point(self, item: _Item, name: str) -> Array:
@@ -230,7 +233,7 @@ class _Archive:
             return tensor, (0.0, 0.0, 1.0, 1.0)
         low, high = self._point(item, "min"), self._point(item, "max")
         if not (high > low).all():
-            raise InputError(f"{self.where}: {item.kind} {item.number} ranges from {tuple(low)} to {tuple(high)}")
+            raise InputError(f"{self.where}: {item.kind} {item.number} ranges from {low.tolist()} to {high.tolist()}")
         powers = _chebyshev(degree)
         (x0, y0), (sx, sy) = (low + high) / 2, (high - low) / 2
         return powers @ tensor @ powers.T, (float(x0), float(y0), float(sx), float(sy))
