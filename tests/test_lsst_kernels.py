@@ -260,13 +260,15 @@ def test_points_of_tables_of_version_0(tmp_path: Path) -> None:
     np.testing.assert_array_equal(kernel.at(0, 0), np.arange(6.0).reshape(2, 3)[::-1, ::-1])
 
 
-def test_kernel_within_an_exposure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["KernelPsf", "PcaPsf"])
+def test_kernel_within_an_exposure(tmp_path: Path, kind: str) -> None:
     """Beside images, other objects and the kernel of a PSF there is one matching kernel."""
     archive = Archive()
     archive.put("SkyWcs", (("wcs", "4B", "Array"),), lambda: {"wcs": [1, 2, 3, 4]})
     psf = (("averagePosition_x", "1D", "Scalar"), ("averagePosition_y", "1D", "Scalar"), ("kernel", "1J", "Scalar"))
+    archive.put("DoubleGaussianPsf", (("width", "1J", "Scalar"),), lambda: {"width": 3})
     archive.put(
-        "KernelPsf",
+        kind,
         psf,
         lambda: {"averagePosition_x": 0.0, "averagePosition_y": 0.0, "kernel": archive.fixed(np.ones((3, 5)))},
     )
@@ -280,8 +282,13 @@ def test_kernel_within_an_exposure(tmp_path: Path) -> None:
         matching = read_kernel(f"{path}{spec}")
         assert matching.name == f"{path}[ARCHIVE_INDEX]"
         np.testing.assert_array_equal(matching.kernel.at(0, 0), PARTS[0][::-1, ::-1])
+    # An object that was saved without rows, and an archive without kernels before this one.
+    archive.index.append((40, -1, -1, -1, 0, "CoaddPsf", ""))
+    other = Archive()
+    other.put("SkyWcs", (("wcs", "4B", "Array"),), lambda: {"wcs": [1, 2, 3, 4]})
+    assert read_kernel(archive.write(tmp_path / "two.fits", *other.hdus())).format == "lsst"
     archive.fixed(PARTS[1])
-    with pytest.raises(InputError, match=r"several kernels \(FixedKernel 4, FixedKernel 5\); one is needed"):
+    with pytest.raises(InputError, match=r"several kernels \(FixedKernel 5, FixedKernel 6\); one is needed"):
         read_kernel(archive.write(tmp_path / "three.fits"))
 
 

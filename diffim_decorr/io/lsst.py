@@ -58,9 +58,10 @@ def read_lsst_kernel(hdus: fits.HDUList, among: Sequence[Any], name: str) -> Mat
     InputError
         If there is no kernel, more than one, or one of a kind that is not understood.
     """
-    index = next((hdu for hdu in among if _is_index(hdu)), None)
-    if index is None:
+    indices = [hdu for hdu in among if _is_index(hdu)]
+    if not indices:
         raise InputError(f"{name}: holds no archive of LSST objects (a table with EXTTYPE ARCHIVE_INDEX)")
+    index = next((hdu for hdu in indices if is_lsst_kernel([hdu])), indices[0])
     archive = _Archive.open(hdus, index, name)
     number = archive.matching_kernel()
     kernel = archive.kernel(number)
@@ -110,7 +111,12 @@ class _Archive:
         if not kernels:
             raise InputError(f"{self.where}: the archive holds no kernel")
         parts = {part for item in kernels if item.kind == "LinearCombinationKernel" for part in self._parts(item)}
-        psfs = {int(self._vector(item, "kernel", 1)[0]) for item in self.items.values() if item.kind == "KernelPsf"}
+        # KernelPsf and PcaPsf have one.
+        psfs = {
+            int(self._vector(item, "kernel", 1)[0])
+            for item in self.items.values()
+            if item.kind.endswith("Psf") and "kernel" in self._columns(item)
+        }
         own = [item for item in kernels if item.number not in parts | psfs]
         if not own:
             raise InputError(f"{self.where}: the only kernel in the archive is that of a PSF, no matching kernel")
@@ -124,12 +130,11 @@ class _Archive:
         item = self._item(number)
         if item.kind != "LinearCombinationKernel":
             return SpatialKernel.constant(self._image(item))
-        row = self._row(item)
         images = [self._image(self._item(part)) for part in self._parts(item)]
         if len({image.shape for image in images}) > 1:
             raise InputError(f"{self.where}: the parts of {item.kind} {item.number} have different sizes or centres")
         basis = np.array(images)
-        if "spatialfunctions" not in row.array.names:
+        if "spatialfunctions" not in self._columns(item):
             amplitudes = self._vector(item, "amplitudes", len(basis))
             return SpatialKernel.constant(np.tensordot(amplitudes, basis, axes=1))
         functions = self._vector(item, "spatialfunctions", len(basis)).astype(int)
@@ -139,6 +144,11 @@ class _Archive:
         if number not in self.items:
             raise InputError(f"{self.where}: the archive lacks the object {number}, which a kernel in it needs")
         return self.items[number]
+
+    def _columns(self, item: _Item) -> list[str]:
+        """The columns of an object's row, none if it has no row."""
+        known = 0 < item.catalogue < len(self.catalogues)
+        return list(self.catalogues[item.catalogue].columns.names) if known else []
 
     def _row(self, item: _Item) -> Any:
         """The row of an object that has but one."""
@@ -153,7 +163,7 @@ class _Archive:
     def _vector(self, item: _Item, column: str, count: int | None = None) -> Array:
         """The finite numbers in a column of an object's row."""
         row = self._row(item)
-        if column not in row.array.names:
+        if column not in self._columns(item):
             raise InputError(f"{self.where}: {item.kind} {item.number} has no column {column}")
         values = np.atleast_1d(np.asarray(row[column])).astype(np.float64).ravel()
         if count is not None and len(values) != count:
@@ -167,7 +177,7 @@ class _Archive:
 
     def _point(self, item: _Item, name: str) -> Array:
         # One column of two numbers in tables of version 0, two columns since.
-        if name in self._row(item).array.names:
+        if name in self._columns(item):
             return self._vector(item, name, 2)
         return np.array([self._vector(item, f"{name}_{axis}", 1)[0] for axis in "xy"])
 
