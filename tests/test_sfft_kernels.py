@@ -193,6 +193,7 @@ SCALING = {"SEPSCA": "True", "SSPTYPE": "Polynomial", "SSPDEG": 1}
         (np.ones(91), SPLINE | {"NKIKX": 1}, "KIKX0 is None"),
         (np.ones(91), SPLINE | {"NKIKX": 1, "KIKX0": 60.5}, r"KIKX0 is 60\.5"),
         (np.ones(121), SPLINE | {"NKIKY": 2, "KIKY0": 20.0, "KIKY1": 20.0}, "KIKY0, KIKY1, … do not increase"),
+        (np.ones(4 * 53 + 1), SPLINE | {"L0": 1, "L1": 53}, "more than 51 x 51 pixels .* this one has 1 x 53"),
         (None, SCALING | {"SSPTYPE": "None"}, "SSPTYPE is 'None'"),
         (None, SCALING | {"SSPDEG": 2}, "flux has 6 functions, the kernel only 3"),
         (None, SCALING | {"SSPDEG": "two"}, "SSPDEG is 'two'"),

@@ -39,6 +39,8 @@ Array = NDArray[Any]
 _CARDS = ("N0", "N1", "L0", "L1", "DK", "FPQ")
 _SIDES: dict[str, Side] = {"REF": "template", "SCI": "science"}
 _LARGEST_KERNEL = 1001
+# With B-splines every pixel is a basis image of its own.
+_LARGEST_SPLINE_KERNEL = 51
 _LARGEST_IMAGE = 1_000_000
 _LARGEST_DEGREE = 10
 
@@ -118,6 +120,11 @@ def read_sfft(
     scaling = _tensor(flux[: len(scaling_terms), None, None], scaling_terms)
     if all(isinstance(axis, PolynomialAxis) for axis in (*axes, *scaling_axes)):
         kernel = _polynomials(own, scaling, (nx, ny))
+    elif max(height, width) > _LARGEST_SPLINE_KERNEL:
+        raise InputError(
+            f"{where}: B-spline kernels of more than {_LARGEST_SPLINE_KERNEL} x {_LARGEST_SPLINE_KERNEL} pixels cannot "
+            f"be read, and this one has {width} x {height}"
+        )
     else:
         kernel = _splines(own, axes, scaling, scaling_axes)
     return MatchingKernel(
