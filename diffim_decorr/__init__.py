@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from diffim_decorr.errors import DecorrWarning, InputError
     from diffim_decorr.exposure import Exposure
     from diffim_decorr.io.exposures import read_exposure
-    from diffim_decorr.io.kernels import read_kernel
+    from diffim_decorr.io.kernels import read_kernel, write_grid_kernel, write_kernel_table
     from diffim_decorr.io.psfs import read_psf
     from diffim_decorr.io.psi import read_psi
     from diffim_decorr.matching import MatchingKernel
@@ -39,6 +39,8 @@ _HOMES = {
     "read_kernel": "io.kernels",
     "read_psf": "io.psfs",
     "read_psi": "io.psi",
+    "write_grid_kernel": "io.kernels",
+    "write_kernel_table": "io.kernels",
 }
 
 __all__ = (
@@ -59,6 +61,8 @@ __all__ = (
     "read_kernel",
     "read_psf",
     "read_psi",
+    "write_grid_kernel",
+    "write_kernel_table",
 )
 
 

@@ -42,7 +42,7 @@ class Contribution:
     exposure: Exposure | None = None
     noise: float | None = None
     weight: float | None = None
-    kernel: SpatialKernel | None = None
+    kernel: MatchingKernel | SpatialKernel | None = None
     name: str = "image"
 
     def __post_init__(self) -> None:
@@ -93,8 +93,9 @@ def total_kernels(
     kernels = []
     for contribution in contributions:
         kernel = sides[0 if contribution.side == "science" else 1]
-        if contribution.kernel is not None:
-            kernel = composed(kernel, contribution.kernel)
+        own = contribution.kernel.kernel if isinstance(contribution.kernel, MatchingKernel) else contribution.kernel
+        if own is not None:
+            kernel = composed(kernel, own)
         weight = contribution.weight
         if weight is None:
             weight = 1 / sum(other.side == contribution.side for other in contributions)

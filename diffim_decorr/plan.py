@@ -157,7 +157,8 @@ def make_plan(
             raise InputError("a score image needs the kernel of the pre-convolution (--pre-conv-kernel)")
         # The difference was pre-convolved with the PSF's reflection: it is a correlation with the PSF.
         own = _reflected(own)
-    contributions = tuple(contributions) or _ordinary(science, template, options)
+    placed = (c if c.kernel is None else replace(c, kernel=_placed(c.kernel, difference)) for c in contributions)
+    contributions = tuple(placed) or _ordinary(science, template, options)
     _check(science, template, difference, matching, options, contributions)
     sides = side_kernels(matching, options.convolved, own)
     kernels = total_kernels(contributions, sides)

@@ -84,9 +84,9 @@ class Coefficients(ABC):
     def shifted(self, dx: int, dy: int) -> Coefficients:
         """The same functions with their origin moved by (dx, dy) pixels."""
 
-    @abstractmethod
     def combined(self, matrix: Array) -> Coefficients:
         """The m functions ``matrix @ c(x, y)``, for a matrix (m, n)."""
+        return AffineCoefficients(self, matrix, np.zeros(len(matrix)))
 
     @property
     def boxes(self) -> tuple[Box, ...]:

@@ -27,9 +27,8 @@ def main() -> int:
         science, template, difference = (
             read_exposure(path) for path in (arguments.science, arguments.template, arguments.difference)
         )
-        # A kernel file that HOTPANTS wrote with -oki lacks the command line, which the difference has.
-        command = (difference.header or {}).get("DIFFCMD")
-        kernel = read_kernel(arguments.kernel, difference.shape, command)
+        # The difference's header has what kernel files of HOTPANTS (-oki) and SFFT lack.
+        kernel = read_kernel(arguments.kernel, difference.shape, difference.header)
         psf = read_psf(arguments.psf) if arguments.psf else None
         result = decorrelate(science, template, difference, kernel, spatial=True, psf=psf)
     except InputError as error:

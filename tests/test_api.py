@@ -124,6 +124,7 @@ def test_options_are_named_as_on_the_command_line() -> None:
     fields = set(inspect.signature(Options).parameters)
     # What is read from files there is given as exposures and arrays here, and there is nothing to print or to write.
     files = {"sci", "tmpl", "diff", "kernel", "psf", "pre_conv_kernel", "sci_kernel", "inputs", "dq_bad", "ext"}
+    files |= {"kernel_format", "sci_kernel_format"}
     files |= {f"{side}_{plane}" for side in ("sci", "tmpl") for plane in ("variance", "noise", "weight", "mask")}
     written = {"output", "config", "overwrite", "as_json", "quiet", "verbose", "diff_mask", "layout", "all_ext"}
     assert command - files - written == fields

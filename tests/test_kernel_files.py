@@ -125,6 +125,7 @@ WIDTH, ORDER = 7, 2
 # 10 basis images of the first Gaussian, 6 of the second; 6 spatial terms; 3 of the background; the unused number.
 ROWS = 2 + 15 * 6 + 3
 COMMAND = "hotpants -inim s.fits -tmplim t.fits -r 3 -nrx 2 -nry 1 -nsx 2 -nsy 2 -rss 5 -tl -1 -hki"
+DIFFCMD = fits.Header({"DIFFCMD": COMMAND})
 TWO_REGIONS = {"REGION00": "[1:100,1:120]", "REGION01": "[100:200,1:120]"}
 MIXED = {"CONVOL00": "TEMPLATE", "CONVOL01": "IMAGE"}
 PRIMARY = {**TWO_REGIONS, **MIXED, "PHOTNORM": "i", "KERINFO": True}
@@ -296,8 +297,8 @@ def test_hotpants_kernel_in_a_file_of_its_own(tmp_path: Path) -> None:
     columns = vectors(2)
     primary = PRIMARY | {"PHOTNORM": None}
     path = write_hotpants(tmp_path / "k.fits", columns, primary, {"PHOTNORM": "i"}, command=None, shape=None)
-    assert read_kernel(path, (120, 200), COMMAND).normalized == (False, True)
-    assert_same(read_kernel(path, None, COMMAND).kernel.at(150, 50), reference_kernel(columns[1], FRAMES[1], 150, 50))
+    assert read_kernel(path, (120, 200), DIFFCMD).normalized == (False, True)
+    assert_same(read_kernel(path, None, DIFFCMD).kernel.at(150, 50), reference_kernel(columns[1], FRAMES[1], 150, 50))
     # The file has no DIFFCMD, so the default number of stamps is all there is to go by.
     with pytest.warns(DecorrWarning, match=r"k\.fits.*without the card DIFFCMD"):
         matching = read_kernel(path, (120, 200))
@@ -623,10 +624,11 @@ def test_written_grid_has_valid_checksums(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cube", "x", "y", "cause"),
     [
-        (np.ones((4, 3, 3)), [0, 1, 0, 1], [0, 0, 1, 2], "not a full rectangular grid"),
-        (np.ones((4, 3, 3)), [0, 1, 0, 0], [0, 0, 1, 1], "not a full rectangular grid"),
-        (np.ones((3, 3, 3)), [0, 1, 2], [0, 1, 2], "not a full rectangular grid"),
-        (np.ones((2, 3, 3)), [5, 5], [5, 5], "not a full rectangular grid"),
+        (np.ones((4, 3, 3)), [0, 1, 0, 0], [0, 0, 1, 1], "same position"),
+        (np.ones((3, 3, 3)), [0, 1, 2], [0, 1, 2], "lie on one line"),
+        (np.ones((3, 3, 3)), [0, 1e4, 2e4], [0, 10000, 20000.001], "lie on one line"),
+        (np.ones((2, 3, 3)), [0, 1], [0, 1], "lie on one line"),
+        (np.ones((2, 3, 3)), [5, 5], [5, 5], "same position"),
         (np.ones((2, 3, 3)), [0, np.nan], [0, 0], "position .* not finite"),
         (np.ones((2, 3, 3)), [0, 1, 2], [0, 0, 0], "cube of 2 kernels, but 3 positions"),
         (np.stack([np.ones((3, 3)), np.zeros((3, 3))]), [0, 1], [0, 0], "nothing but zeros"),

@@ -188,8 +188,8 @@ def plot(
         draw_kernels(temporary, panels, np.array(x), np.array(y), title, ending)
 
 
-def _write_grid(loaded: _Loaded, path: str, tolerance: float) -> str:
-    """Images on a grid; what to say about it."""
+def _write_grid(loaded: _Loaded, path: str, tolerance: float) -> tuple[str, list[str]]:
+    """Images on a grid; what to say about it, and what to warn of."""
     from diffim_decorr.gridding import bilinear_grid
     from diffim_decorr.io.kernels import write_grid_kernel
 
@@ -200,11 +200,23 @@ def _write_grid(loaded: _Loaded, path: str, tolerance: float) -> str:
     images, x, y, error = bilinear_grid(matching.kernel, field, tolerance, matching.name)
     dx, dy = (0, 0) if matching.parent_frame else loaded.xy0
     write_grid_kernel(path, images, x + dx, y + dy, overwrite=True)
-    return f"{len(images)} images, bilinear in between to {error:.1e} of the peak"
+    return f"{len(images)} images, bilinear in between to {error:.1e} of the peak", loaded.lost()
+
+
+def _write_table(loaded: _Loaded, path: str, _tolerance: float) -> tuple[str, list[str]]:
+    """The pixels' polynomials, exactly."""
+    from diffim_decorr.io.kernels import write_kernel_table
+
+    write_kernel_table(path, loaded.matching, overwrite=True)
+    height, width = loaded.matching.kernel.shape
+    return f"{width} x {height} pixels, each a polynomial in the position", []
 
 
 # What a kernel can be converted to: writers that take what was loaded, a path and a tolerance, and say what they did.
-_TARGETS: dict[str, Callable[[_Loaded, str, float], str]] = {"grid": _write_grid}
+_TARGETS: dict[str, Callable[[_Loaded, str, float], tuple[str, list[str]]]] = {
+    "grid": _write_grid,
+    "table": _write_table,
+}
 
 
 @kernel.command()
@@ -217,20 +229,24 @@ _TARGETS: dict[str, Callable[[_Loaded, str, float], str]] = {"grid": _write_grid
     default=1e-4,
     show_default=True,
     metavar="F",
-    help="Largest error of any pixel anywhere in the field, relative to the kernel's peak.",
+    help="Largest error of any pixel of a grid anywhere in the field, relative to the kernel's peak.",
 )
 @_of_image
 @_overwrite
 def convert(file: str, output: str, target: str, tolerance: float, image: str | None, overwrite: bool) -> None:
-    """Write a kernel in another format: images on a grid of positions, as dense as the tolerance needs."""
+    """Write a kernel in another format.
+
+    grid: images on a grid of positions, as dense as the tolerance needs. table: pixels and their polynomials in the
+    position, exactly, for kernels that have such.
+    """
     from diffim_decorr.io.whole import whole_file
 
     _check_output(output, file, image, overwrite)
     loaded = _load(file, image)
     with whole_file(output, overwrite) as temporary:
-        said = _TARGETS[target](loaded, temporary, tolerance)
+        said, remarks = _TARGETS[target](loaded, temporary, tolerance)
     click.echo(f"{output}: {said}")
-    for remark in loaded.lost():
+    for remark in remarks:
         click.echo(f"decorr: warning: {remark}", err=True)
 
 
@@ -258,7 +274,7 @@ class _Loaded:
         return Box(0, 0, 1, 1)
 
     def lost(self) -> list[str]:
-        """What a file of images cannot say."""
+        """What a grid of images cannot say."""
         if self.matching.format == "psi":
             return []
         remarks = []
@@ -292,8 +308,7 @@ def _load(file: str, image: str | None) -> _Loaded:
         matching = read_kernel(file)
         return _Loaded(matching, field_of(matching))
     exposure = read_exposure(image)
-    command = None if exposure.header is None else exposure.header.get("DIFFCMD")
-    matching = read_kernel(file, exposure.shape, command)
+    matching = read_kernel(file, exposure.shape, exposure.header)
     x0, y0 = exposure.xy0 if matching.parent_frame else (0, 0)
     ny, nx = exposure.shape
     return _Loaded(matching, Box(x0, y0, x0 + nx, y0 + ny), exposure.xy0)

@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 __all__ = ("run",)
 
 
+_KERNEL_FORMATS = ("hotpants", "sfft", "lsst", "table", "grid", "image")
+
+
 @click.command()
 @click.argument("sci", metavar="SCI")
 @click.argument("tmpl", metavar="TMPL")
 @click.argument("diff", metavar="DIFF")
 @click.option("--kernel", "-k", required=True, metavar="FILE", help="Matching kernel.")
+@click.option("--kernel-format", type=click.Choice(_KERNEL_FORMATS), help="Read the kernel file as this.")
 @click.option("-o", "--output", metavar="FILE", help="Output  [default: DIFF's name with _decorr before its ending]")
 @click.option("--spatial/--constant", default=False, help="Let the decorrelation kernel vary over the field, or not.")
 @click.option(
@@ -72,6 +76,11 @@ __all__ = ("run",)
 )
 @click.option("--pre-conv-kernel", metavar="FILE", help="The science image was convolved with this first.")
 @click.option("--sci-kernel", metavar="FILE", help="The science image was convolved with this (cross-convolution).")
+@click.option(
+    "--sci-kernel-format",
+    type=click.Choice(_KERNEL_FORMATS),
+    help="Read the file of --pre-conv-kernel or --sci-kernel as this.",
+)
 @click.option("--score", is_flag=True, help="DIFF is a likelihood image; needs --pre-conv-kernel.")
 @click.option("--inputs", metavar="FILE.toml", help="The images that were stacked on each side.")
 @click.option("--psf", metavar="FILE", help="PSF of the input that was not convolved.")
@@ -207,11 +216,12 @@ def _decorrelate(
     difference = read_exposure(files["diff"], mask=files.get("diff_mask"), dq_bad=given["dq_bad"])
     if "DCVERS" in (difference.header or {}):
         raise InputError(f"{difference.name}: has been decorrelated already (it has a card DCVERS)")
-    command = None if difference.header is None else difference.header.get("DIFFCMD")
-    kernel = read_kernel(files["kernel"], difference.shape, command)
+    kernel = read_kernel(files["kernel"], difference.shape, difference.header, given["kernel_format"])
     psf = read_psf(files["psf"], difference.xy0) if "psf" in files else None
     science_file = files.get("sci_kernel") or files.get("pre_conv_kernel")
-    science_kernel = None if science_file is None else read_kernel(science_file, difference.shape)
+    science_kernel = None
+    if science_file is not None:
+        science_kernel = read_kernel(science_file, difference.shape, format=given["sci_kernel_format"])
     contributions = read_inputs(files["inputs"], difference.shape) if "inputs" in files else ()
     reading = perf_counter() - start - starting
 

@@ -32,13 +32,16 @@ __all__ = (
     "hdu_label",
     "holds_integers",
     "image_plane",
+    "integer_card",
     "is_image",
+    "last_card",
     "open_fits",
     "pick",
     "read_array",
     "readable_cards",
     "select_hdu",
     "split_spec",
+    "write_hdus",
 )
 
 Extension = str | int | tuple[str, int] | None
@@ -361,6 +364,43 @@ def read_array(hdus: fits.HDUList, hdu: Any, name: str) -> Array:
     while array.ndim > 2 and len(array) == 1:
         array = array[0]
     return array
+
+
+def last_card(header: fits.Header, key: str) -> Any:
+    """The last card of that name: programs that copy a header append their own cards to it."""
+    return header[key, header.count(key) - 1]
+
+
+def integer_card(header: fits.Header, key: str, low: int, high: int, where: str) -> int:
+    """The whole number in a card.
+
+    Raises
+    ------
+    InputError
+        If the card is missing, or is no whole number from ``low`` to ``high``.
+    """
+    if key not in header:
+        raise InputError(f"{where}: the card {key} is missing")
+    value = last_card(header, key)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InputError(f"{where}: {key} is {value!r}, not a whole number from {low} to {high}")
+    return value
+
+
+def write_hdus(path: str, hdus: fits.HDUList, overwrite: bool) -> None:
+    """Write a small file, with checksums.
+
+    Raises
+    ------
+    InputError
+        If the file exists and is not to be replaced, or cannot be written.
+    """
+    if os.path.exists(path) and not overwrite:
+        raise InputError(f"{path}: the file exists; it is replaced only if told so")
+    try:
+        hdus.writeto(path, overwrite=overwrite, checksum=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def readable_cards(header: fits.Header) -> list[fits.Card]:

@@ -17,7 +17,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from diffim_decorr.errors import DecorrWarning, InputError
-from diffim_decorr.io.fits import damaged, hdu_label, is_image
+from diffim_decorr.io.fits import damaged, hdu_label, integer_card, is_image, last_card
 from diffim_decorr.matching import MatchingKernel, Side
 from diffim_decorr.spatial import Box, Coefficients, PiecewiseCoefficients, PolynomialCoefficients, SpatialKernel
 
@@ -83,7 +83,7 @@ def read_hotpants(
     columns = _columns(table, where, written)
     with damaged(where):
         basis = _basis(table.header, where)
-        order = _integer(table.header, "CKORDER", 0, 20, where)
+        order = integer_card(table.header, "CKORDER", 0, 20, where)
         origin = next((hdu for hdu in hdus if _region_numbers(hdu.header)), None)
         if origin is None:
             raise InputError(f"{where}: no HDU of the file has the card REGION00, which says where the kernel holds")
@@ -92,7 +92,7 @@ def read_hotpants(
         convolved = tuple(_side(origin.header, number, label) for number in regions)
         system = _system(table.header, origin.header, where)
         if command is None and "DIFFCMD" in origin.header:
-            command = str(_card(origin.header, "DIFFCMD"))
+            command = str(last_card(origin.header, "DIFFCMD"))
 
     if image_shape is None:
         image_shape = _image_shape(origin, regions.values())
@@ -146,33 +146,19 @@ def _columns(table: Any, where: str, written: str | None) -> list[Array]:
     return [column.astype(np.float64) for column in columns]
 
 
-def _card(header: fits.Header, key: str) -> Any:
-    """The last card of that name: HOTPANTS copies the science image's header, and appends its own cards."""
-    return header[key, header.count(key) - 1]
-
-
-def _integer(header: fits.Header, key: str, low: int, high: int, where: str) -> int:
-    if key not in header:
-        raise InputError(f"{where}: the card {key} is missing")
-    value = _card(header, key)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InputError(f"{where}: {key} is {value!r}, not a whole number from {low} to {high}")
-    return value
-
-
 def _basis(header: fits.Header, where: str) -> Array:
     """The basis images (n, FWKERN, FWKERN), in the order of the coefficients."""
-    count = _integer(header, "NGAUSS", 1, 100, where)
-    width = _integer(header, "FWKERN", 1, _LARGEST_KERNEL, where)
+    count = integer_card(header, "NGAUSS", 1, 100, where)
+    width = integer_card(header, "FWKERN", 1, _LARGEST_KERNEL, where)
     if width % 2 == 0:
         raise InputError(f"{where}: FWKERN is {width}, but the width of a HOTPANTS kernel is odd")
     x = np.arange(width) - width // 2.0
     images: list[Array] = []
     for number in range(1, count + 1):
-        degree = _integer(header, f"DGAUSS{number}", 0, 20, where)
+        degree = integer_card(header, f"DGAUSS{number}", 0, 20, where)
         if f"SGAUSS{number}" not in header:
             raise InputError(f"{where}: the card SGAUSS{number} is missing")
-        sigma = _card(header, f"SGAUSS{number}")
+        sigma = last_card(header, f"SGAUSS{number}")
         if isinstance(sigma, bool) or not isinstance(sigma, int | float) or not _SMALLEST_SIGMA <= sigma < np.inf:
             raise InputError(
                 f"{where}: SGAUSS{number} is {sigma!r}, not the width of a Gaussian (kernels made with -pca cannot be "
@@ -259,7 +245,7 @@ def _regions(header: fits.Header, columns: list[Array], where: str, label: str) 
         )
     regions = {}
     for k in numbers:
-        text = str(_card(header, f"REGION{k:02d}"))
+        text = str(last_card(header, f"REGION{k:02d}"))
         match = re.fullmatch(r"\s*\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]\s*", text)
         x0, x1, y0, y1 = map(int, match.groups()) if match else (0, 0, 0, 0)
         if not (1 <= x0 <= x1 and 1 <= y0 <= y1):
@@ -272,7 +258,7 @@ def _side(header: fits.Header, number: int, label: str) -> Side:
     key = f"CONVOL{number:02d}"
     if key not in header:
         raise InputError(f"{label}: the card {key}, which says what was convolved, is missing")
-    text = str(_card(header, key)).strip()
+    text = str(last_card(header, key)).strip()
     if text not in _SIDES:
         raise InputError(f"{label}: {key} is {text!r}, neither TEMPLATE nor IMAGE")
     return _SIDES[text]
@@ -283,7 +269,7 @@ def _system(table: fits.Header, origin: fits.Header, where: str) -> Side | None:
     header = table if "PHOTNORM" in table else origin
     if "PHOTNORM" not in header:
         raise InputError(f"{where}: the card PHOTNORM, which says how the difference was scaled, is missing")
-    text = str(_card(header, "PHOTNORM")).strip()
+    text = str(last_card(header, "PHOTNORM")).strip()
     if text[:1] not in _SYSTEMS:
         raise InputError(f"{where}: PHOTNORM is {text!r}, none of t, i and u")
     return _SYSTEMS[text[:1]]

@@ -110,5 +110,5 @@ def _contribution(path: str, side: Side, number: int, entry: dict[str, Any], sha
             raise InputError(f"{name}: {exposure.name} has {mine} pixels, but the difference has {its}")
     kernel = None
     if "kernel" in files:
-        kernel = read_kernel(files["kernel"], shape).kernel
+        kernel = read_kernel(files["kernel"], shape)
     return Contribution(side, exposure, entry.get("noise"), entry.get("weight"), kernel, name)

@@ -12,17 +12,23 @@ from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 
 from diffim_decorr.errors import InputError
+from diffim_decorr.functions import ScatteredCoefficients
 from diffim_decorr.gridding import compact
-from diffim_decorr.io.fits import damaged, hdu_label, open_fits, read_array, select_hdu, split_spec
+from diffim_decorr.io.fits import damaged, hdu_label, open_fits, read_array, select_hdu, split_spec, write_hdus
 from diffim_decorr.io.hotpants import is_hotpants, read_hotpants
+from diffim_decorr.io.kernel_table import is_kernel_table, read_kernel_table, write_kernel_table
+from diffim_decorr.io.lsst import is_lsst_kernel, read_lsst_kernel
+from diffim_decorr.io.sfft import is_sfft, read_sfft
 from diffim_decorr.matching import MatchingKernel
 from diffim_decorr.spatial import GridCoefficients, SpatialKernel
 
-__all__ = ("kernel_from_array", "read_kernel", "write_grid_kernel")
+__all__ = ("kernel_from_array", "read_kernel", "write_grid_kernel", "write_kernel_table")
 
 Array = NDArray[Any]
 
 _LARGEST_KERNEL = 1001
+# Width over length of a set of positions below which it is a line.
+_THINNEST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class _Source:
     path: str
     hdu: Any
     image_shape: tuple[int, int] | None
-    command: str | None
+    header: fits.Header | None
 
     @property
     def named(self) -> list[Any]:
@@ -46,15 +52,19 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Format:
-    """A kind of kernel file: what it is called, how it is recognised, how it is read."""
+    """A kind of kernel file: what it is called, what it is, how it is recognised, how it is read."""
 
     name: str
+    description: str
     sniff: Callable[[_Source], bool]
     read: Callable[[_Source], MatchingKernel]
 
 
 def read_kernel(
-    path: str | os.PathLike[str], image_shape: tuple[int, int] | None = None, command: str | None = None
+    path: str | os.PathLike[str],
+    image_shape: tuple[int, int] | None = None,
+    header: fits.Header | None = None,
+    format: str | None = None,
 ) -> MatchingKernel:
     """Read a matching kernel, whatever the format.
 
@@ -64,8 +74,11 @@ def read_kernel(
         A FITS file, or ``name.fits[EXT]`` to choose the HDU by its number, its name, or its name and version.
     image_shape
         Shape (ny, nx) of the difference, for formats that need it.
-    command
-        HOTPANTS' command line (the difference's card DIFFCMD), for kernel files that lack it.
+    header
+        The difference's header, for what kernel files lack: HOTPANTS' command line (DIFFCMD), and which image SFFT
+        convolved (CONVD).
+    format
+        One of hotpants, sfft, lsst, table, grid and image, to read the file as that instead of looking into it.
 
     Returns
     -------
@@ -76,15 +89,20 @@ def read_kernel(
     InputError
         If the file cannot be read, is of no known format, or holds a kernel that cannot be used.
     """
+    formats = [known for known in _FORMATS if format in (None, known.name)]
+    if not formats:
+        raise InputError(f"there is no kernel format {format!r}; there are {', '.join(k.name for k in _FORMATS)}")
     name, extension = split_spec(path)
     with open_fits(name) as hdus:
         hdu = None if extension is None else select_hdu(name, hdus, extension)
-        source = _Source(hdus, name, hdu, image_shape, command)
-        for known in _FORMATS:
-            if known.sniff(source):
-                return known.read(source)
+        source = _Source(hdus, name, hdu, image_shape, header)
         where = name if hdu is None else source.label(hdu)
-    understood = ", ".join(known.name for known in _FORMATS)
+        for known in formats:
+            with damaged(where):
+                found = format is not None or known.sniff(source)
+            if found:
+                return known.read(source)
+    understood = ", ".join(known.description for known in _FORMATS)
     raise InputError(f"{where}: holds no kernel of a known format; what is understood: {understood}")
 
 
@@ -120,7 +138,7 @@ def kernel_from_array(array: ArrayLike, name: str = "kernel") -> MatchingKernel:
 def write_grid_kernel(
     path: str | os.PathLike[str], kernels: ArrayLike, x: ArrayLike, y: ArrayLike, overwrite: bool = False
 ) -> None:
-    """Write kernels on a grid of positions, the cube as HDU KERNEL and the positions as table POSITIONS.
+    """Write kernels at positions, the cube as HDU KERNEL and the positions as table POSITIONS.
 
     Parameters
     ----------
@@ -129,8 +147,8 @@ def write_grid_kernel(
     kernels
         Kernel images (n, h, w).
     x, y
-        Their positions (n,), which must make a full rectangular grid, in any order: 0-based pixels, in the parent
-        frame if the images have one.
+        Their positions (n,), best a full rectangular grid, in any order: 0-based pixels, in the parent frame if the
+        images have one.
     overwrite
         Whether to replace a file that exists.
 
@@ -143,15 +161,10 @@ def write_grid_kernel(
     cube = np.asarray(kernels, dtype=np.float64)
     positions = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     _grid(cube, *positions, path)
-    if os.path.exists(path) and not overwrite:
-        raise InputError(f"{path}: the file exists; it is replaced only if told so")
     columns = [fits.Column(name, "D", array=values, unit="pixel") for name, values in zip("XY", positions, strict=True)]
     table = fits.BinTableHDU.from_columns(columns, name="POSITIONS")
     hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(cube, name="KERNEL"), table])
-    try:
-        hdus.writeto(path, overwrite=overwrite, checksum=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    write_hdus(path, hdus, overwrite)
 
 
 def _is_hotpants(source: _Source) -> bool:
@@ -160,7 +173,32 @@ def _is_hotpants(source: _Source) -> bool:
 
 
 def _read_hotpants(source: _Source) -> MatchingKernel:
-    return read_hotpants(source.hdus, source.path, source.image_shape, source.command)
+    command = None if source.header is None else source.header.get("DIFFCMD")
+    return read_hotpants(source.hdus, source.path, source.image_shape, command)
+
+
+def _is_sfft(source: _Source) -> bool:
+    return is_sfft(source.named)
+
+
+def _read_sfft(source: _Source) -> MatchingKernel:
+    return read_sfft(source.hdus, source.named, source.path, source.image_shape, source.header)
+
+
+def _is_lsst(source: _Source) -> bool:
+    return is_lsst_kernel(source.named)
+
+
+def _read_lsst(source: _Source) -> MatchingKernel:
+    return read_lsst_kernel(source.hdus, source.named, source.path)
+
+
+def _is_table(source: _Source) -> bool:
+    return is_kernel_table(source.named)
+
+
+def _read_table(source: _Source) -> MatchingKernel:
+    return read_kernel_table(source.hdus, source.named, source.path)
 
 
 def _pixels(source: _Source) -> Any:
@@ -190,6 +228,8 @@ def _is_grid(source: _Source) -> bool:
 
 def _read_grid(source: _Source) -> MatchingKernel:
     hdu, table = _pixels(source), _positions(source)
+    if hdu is None:
+        raise InputError(f"{source.path}: holds no image")
     where = source.label(hdu)
     if table is None:
         raise InputError(f"{where}: a cube of kernels needs a table with their positions, columns X and Y")
@@ -207,7 +247,7 @@ def _read_grid(source: _Source) -> MatchingKernel:
 
 
 def _grid(cube: Array, x: Array, y: Array, where: str) -> SpatialKernel:
-    """The kernel that is bilinear between images (n, h, w) at positions on a rectangular grid."""
+    """The kernel of images (n, h, w): bilinear between positions on a rectangular grid, else on thin-plate splines."""
     if cube.ndim != 3:
         raise InputError(f"{where}: kernels on a grid must be a cube of images, not {_dimensions(cube)}")
     if x.shape != (len(cube),) or y.shape != (len(cube),):
@@ -222,14 +262,26 @@ def _grid(cube: Array, x: Array, y: Array, where: str) -> SpatialKernel:
     filled = np.zeros((len(knots_y), len(knots_x)), dtype=int)
     np.add.at(filled, (row, column), 1)
     if not (filled == 1).all():
-        raise InputError(
-            f"{where}: the positions of the {len(cube)} kernels are not a full rectangular grid, having {len(knots_x)} "
-            f"different X and {len(knots_y)} different Y"
-        )
+        return SpatialKernel(cube, _scattered(x, y, where))
     # Each image is a basis image of its own, and its coefficient is 1 at its own knot and 0 at all others.
     values = np.zeros((len(cube), len(knots_y), len(knots_x)))
     values[np.arange(len(cube)), row, column] = 1.0
     return compact(SpatialKernel(cube, GridCoefficients(values, knots_x, knots_y, order=1)))
+
+
+def _scattered(x: Array, y: Array, where: str) -> ScatteredCoefficients:
+    """The coefficients of kernels at positions that make no rectangular grid."""
+    positions = np.stack([x, y], axis=1)
+    if len(np.unique(positions, axis=0)) < len(positions):
+        raise InputError(f"{where}: two kernels have the same position")
+    # Relative to the extent, so that the unit does not matter.
+    spread = np.linalg.svd((positions - positions.mean(axis=0)) / np.ptp(positions), compute_uv=False)
+    if spread[1] < _THINNEST * spread[0]:
+        raise InputError(
+            f"{where}: the positions of the {len(positions)} kernels are no rectangular grid but lie on one line, "
+            "which tells nothing of the field beside it"
+        )
+    return ScatteredCoefficients(positions)
 
 
 def _is_image(source: _Source) -> bool:
@@ -238,6 +290,8 @@ def _is_image(source: _Source) -> bool:
 
 def _read_image(source: _Source) -> MatchingKernel:
     hdu = _pixels(source)
+    if hdu is None:
+        raise InputError(f"{source.path}: holds no image")
     where = source.label(hdu)
     return kernel_from_array(_read_pixels(source, hdu), where)
 
@@ -261,7 +315,10 @@ def _dimensions(array: Array) -> str:
 
 # In this order: the image comes last, for it takes whatever has pixels.
 _FORMATS = (
-    _Format("a HOTPANTS kernel table (-hki or -oki)", _is_hotpants, _read_hotpants),
-    _Format("a cube of kernel images with a table of their positions X, Y", _is_grid, _read_grid),
-    _Format("a kernel image", _is_image, _read_image),
+    _Format("hotpants", "a HOTPANTS kernel table (-hki or -oki)", _is_hotpants, _read_hotpants),
+    _Format("sfft", "a solution of SFFT", _is_sfft, _read_sfft),
+    _Format("lsst", "an archive of LSST's stack with a kernel", _is_lsst, _read_lsst),
+    _Format("table", "a table of kernel pixels DX, DY with polynomials X0Y0, …", _is_table, _read_table),
+    _Format("grid", "a cube of kernel images with a table of their positions X, Y", _is_grid, _read_grid),
+    _Format("image", "a kernel image", _is_image, _read_image),
 )
