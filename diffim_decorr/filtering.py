@@ -272,13 +272,16 @@ class TileWork:
         return result
 
     def _estimated_variance(self, tile: Box) -> Array:
-        result: Array = np.zeros(tile.shape)
+        result = np.zeros(tile.shape, dtype=np.float32)
+        variance = self._workspace.array("estimate", tile.shape, np.float32)
         alone = np.eye(len(self._levels))
         for noise, level, one in zip(self._plan.planes, self._levels, alone, strict=True):
-            variance: Array = noise.plane.read(tile).astype(np.float64)
-            hole, values = _fill_unknown(variance, level)
-            variance[hole] = values[hole]
-            result += variance * self._gains.whole(tile, one)
+            noise.plane.read_into(tile, variance)
+            if not (variance.min() > 0 and variance.max() < _BOUNDLESS * level):  # or one of them NaN
+                hole, values = _fill_unknown(variance, level)
+                variance[hole] = values[hole]
+            variance *= self._gains.whole(tile, one)
+            result += variance
         return result
 
     def _flag(self, tile: Box, window: Box, inside: Box, mask: Array, replaced: Array | None) -> None:
