@@ -149,13 +149,15 @@ class TileConvolver:
         self._tiling = tiling
         self._workspace = workspace or Workspace()
         self._spectra: dict[np.dtype[Any], Array] = {}
+        self._lock = threading.Lock()
 
-    def prepare(self, dtype: Any = np.float32) -> None:
-        """Transform the kernels, so that threads find them ready."""
-        key = np.dtype(dtype)
-        if key not in self._spectra:
-            spectra = kernel_transform(self.bank.bases, self._tiling.fft_shape)
-            self._spectra[key] = spectra.astype(np.result_type(key, np.complex64))
+    def _kernels(self, dtype: np.dtype[Any]) -> Array:
+        """The kernels' transforms, made when they are first wanted."""
+        with self._lock:
+            if dtype not in self._spectra:
+                kind = np.result_type(dtype, np.complex64)
+                self._spectra[dtype] = kernel_transform(self.bank.bases, self._tiling.fft_shape, kind)
+            return self._spectra[dtype]
 
     def __call__(self, tile: Box, images: Sequence[Array | None]) -> Array:
         """Convolve one tile.
@@ -176,8 +178,8 @@ class TileConvolver:
         """
         present = [(k, image) for k, image in enumerate(images) if image is not None]
         shape, dtype = present[0][1].shape, present[0][1].dtype
-        self.prepare(dtype)
-        kernels = [self._spectra[dtype][k] for k, _ in present]
+        of_kernels = self._kernels(dtype)
+        kernels = [of_kernels[k] for k, _ in present]
         half, complex_type = kernels[0].shape[1:], kernels[0].dtype
         spectra = [forward(image, self._workspace.array(f"spectrum{k}", half, complex_type)) for k, image in present]
         product, term = (self._workspace.array(name, half, complex_type) for name in ("product", "term"))

@@ -451,8 +451,9 @@ def _supports(
             allowed = tolerance
         half_width = recipe.half_width or _first_below(lost, allowed)
         reach = _first_below(lost_squares, 0.1 * min(tolerance, _VARIANCE_TOLERANCE))
-        # Beyond a quarter of the grid the tails of neighbouring periods would add up.
-        if max(half_width, reach) <= size // 4 or 2 * size > max(_LARGEST_GRID, 3 * kernels):
+        # Beyond three eighths of the grid the tails of neighbouring periods would add up: they fall exponentially, so
+        # that there, where what is left is negligible already, the next period adds next to nothing.
+        if 8 * max(half_width, reach) <= 3 * size or 2 * size > max(_LARGEST_GRID, 3 * kernels):
             # Where ψ amplifies there is little noise: errors count relative to ψ.
             norm = float(np.sqrt(np.max(np.sum(psi**2, axis=(1, 2))))) if sharpening else 1.0
             return _Support(sampler, half_width, reach, float(lost_energy[half_width]), sharpening, norm)

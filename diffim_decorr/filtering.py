@@ -161,8 +161,6 @@ class TileWork:
         self._boxes = plan.kernel.kernel.boxes
         self._bits = {name: plan.masks.bits([name]) for name in plan.masks.planes}
         self._replace_bits = plan.masks.bits(plan.options.replace_planes)
-        for convolver in (self._filter, self._propagate, self._spread):
-            convolver.prepare()
 
     def __call__(self, tile: Box, image: Array, mask: Array, variance: Array) -> None:
         """Put the result's pixels into arrays of the tile's shape."""

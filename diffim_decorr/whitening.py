@@ -54,12 +54,18 @@ def inverse(spectra: Array, width: int, out: Array | None = None) -> Array:
     return result
 
 
-def kernel_transform(images: Array, shape: tuple[int, int]) -> Array:
+def kernel_transform(images: Array, shape: tuple[int, int], dtype: Any = np.complex128) -> Array:
     """Transforms of kernel images (..., h, w), their centres at the origin of a grid of the given shape."""
     height, width = images.shape[-2:]
-    padded = np.zeros((*images.shape[:-2], *shape), dtype=images.dtype)
-    padded[..., :height, :width] = images
-    return forward(np.roll(padded, (-(height // 2), -(width // 2)), axis=(-2, -1)))
+    place = np.ix_((np.arange(height) - height // 2) % shape[0], (np.arange(width) - width // 2) % shape[1])
+    result = np.empty((*images.shape[:-2], shape[0], shape[1] // 2 + 1), dtype)
+    padded = np.zeros(shape)
+    spectrum = np.empty(result.shape[-2:], np.complex128)
+    # One by one, so that large grids need little memory besides the result.
+    for image, out in zip(images.reshape(-1, height, width), result.reshape(-1, *spectrum.shape), strict=True):
+        padded[place] = image
+        out[...] = forward(padded, spectrum)
+    return result
 
 
 def noise_power(transforms: list[Array], variances: Array, correlations: Sequence[Array | None]) -> Array:
