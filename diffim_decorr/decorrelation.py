@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,8 @@ _DEGREE = 7
 _MOST_NODES = 9
 _USUAL_SPACING = 256.0
 _MOST_SAMPLES = 600
+# Of more nodes than these ψ's samples are not kept: the modes are known by then.
+_MOST_KEPT = 4000
 _MOST_RATIOS = 24
 _SMALLEST_SPACING = 8.0
 _FEWEST_INTERVALS = 4
@@ -345,12 +347,17 @@ def build_decorrelation(
     extent = max(max(box.shape) for box in boxes)
     spacing = max(node_spacing, extent / (_MOST_NODES - 1)) if node_spacing >= _USUAL_SPACING else node_spacing
     level = 0
+    trial = None
     while True:
         if constant:
             nodes = [_probes(box, ratio_nodes, constant) for box in boxes]
         else:
             nodes = [_Nodes.over(box, spacing, ratio_nodes, level) for box in boxes]
-        trial = _psi_from_nodes(support, nodes, tolerance, threads)
+        if trial is None or sum(math.prod(part.shape) for part in nodes) <= _MOST_KEPT:
+            sampled = nodes
+            trial = _psi_from_nodes(support, nodes, tolerance, threads)
+        else:
+            trial = _interpolated_further(support, trial, nodes, threads)
         if trial.error <= tolerance:
             break
         if trial.ratio_error > trial.field_error and len(ratio_nodes) < _MOST_RATIOS:
@@ -363,8 +370,8 @@ def build_decorrelation(
     gaps = [float(np.diff(axis).max()) for part in nodes for axis in (part.x, part.y) if len(axis) > 1]
     return Decorrelation(
         SpatialKernel(trial.basis, _coefficients(trial.weights, nodes, noise)),
-        _variance_bank(trial, nodes, noise),
-        _footprint(trial, nodes, noise),
+        _variance_bank(trial, sampled, noise),
+        _footprint(trial, sampled, noise),
         support.energy_lost,
         trial.limited,
         max(gaps, default=0.0),
@@ -511,17 +518,18 @@ class _Trial:
     """ψ from one choice of nodes.
 
     Samples (k, s, s), those of the variance kernels (inputs, k, r, r), modes (n, s, s) of ψ, their weights (k, n) at
-    the nodes, errors.
+    the nodes, errors. There may be more nodes with weights than with samples.
     """
 
     samples: Array
     squares: Array
+    modes: Array
     basis: Array
     weights: Array
     limited: float
     mode_error: float
-    field_error: float
-    ratio_error: float
+    field_error: float = 0.0
+    ratio_error: float = 0.0
 
     @property
     def error(self) -> float:
@@ -542,15 +550,57 @@ def _psi_from_nodes(support: _Support, nodes: list[_Nodes], tolerance: float, th
     samples = np.concatenate([psi for psi, _, _ in parts])
     squares = np.concatenate([some for _, some, _ in parts], axis=1)
     limited = max(part for _, _, part in parts)
-    # Σψ = 1 goes into the compression with some weight, so that the modes hold it nearly and little has to be done for
-    # it to hold exactly, at nodes and in between.
-    flat = np.hstack([samples.reshape(len(x), -1), np.full((len(x), 1), _SUM_WEIGHT)])
-    modes, weights, residual = _compressed(flat, _all_areas(nodes), _MODES * tolerance * support.norm)
+    flat = _flattened(samples)
+    modes, amounts, residual = _compressed(flat, _all_areas(nodes), _MODES * tolerance * support.norm)
     basis = modes[:, :-1].reshape(-1, *samples.shape[1:])
-    weights = weights / (weights @ basis.sum(axis=(1, 2)))[:, None]
-    field, ratio = (_interpolation_error(support, basis, weights, nodes, over) for over in ("field", "ratio"))
-    norm = support.norm
-    return _Trial(samples, squares, basis, weights, limited, residual / norm, field / norm, ratio / norm)
+    trial = _Trial(samples, squares, modes, basis, _scaled(amounts, basis), limited, residual / support.norm)
+    return _with_errors(support, trial, nodes)
+
+
+def _interpolated_further(support: _Support, trial: _Trial, nodes: list[_Nodes], threads: int) -> _Trial:
+    """The same modes with weights at more nodes."""
+    x, y, r = _all_positions(nodes)
+
+    def work(part: slice) -> tuple[Array, Array, float]:
+        psi, limited = support.sampler.psi(x[part], y[part], r[part])
+        flat = _flattened(_normalised(psi, support.half_width, support.sharpening))
+        amounts = flat @ trial.modes.T
+        return amounts, (flat**2).sum(axis=1) - (amounts**2).sum(axis=1), limited
+
+    batch = support.sampler.batch
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(work, (slice(start, start + batch) for start in range(0, len(x), batch))))
+    amounts = np.concatenate([some for some, _, _ in parts])
+    left = np.concatenate([some for _, some, _ in parts])
+    residual = math.sqrt(max(float(_all_areas(nodes) @ left) / len(left), 0.0))
+    limited = max(part for _, _, part in parts)
+    weights = _scaled(amounts, trial.basis)
+    return _with_errors(
+        support, replace(trial, weights=weights, limited=limited, mode_error=residual / support.norm), nodes
+    )
+
+
+def _flattened(samples: Array) -> Array:
+    """Samples of ψ as rows, with their sum, 1, in a last column.
+
+    That takes part in the compression with some weight, so that the modes hold it nearly and little has to be done for
+    it to hold exactly, at nodes and in between.
+    """
+    return np.hstack([samples.reshape(len(samples), -1), np.full((len(samples), 1), _SUM_WEIGHT)])
+
+
+def _scaled(amounts: Array, basis: Array) -> Array:
+    """Weights of the modes with which Σψ = 1."""
+    weights: Array = amounts / (amounts @ basis.sum(axis=(1, 2)))[:, None]
+    return weights
+
+
+def _with_errors(support: _Support, trial: _Trial, nodes: list[_Nodes]) -> _Trial:
+    field, ratio = (
+        _interpolation_error(support, trial.basis, trial.weights, nodes, over) / support.norm
+        for over in ("field", "ratio")
+    )
+    return replace(trial, field_error=field, ratio_error=ratio)
 
 
 def _footprint(trial: _Trial, nodes: list[_Nodes], noise: NoiseField) -> SpatialKernel:
