@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -17,7 +18,7 @@ Array = NDArray[Any]
 
 # Between the positions of the grid, in units of the peak.
 _TOLERANCE = 3e-4
-_LARGEST = 16_000_000  # pixels of all images of the grid
+_LARGEST = 4_000_000  # pixels of all images of the grid
 _CHUNK = 64
 
 
@@ -51,13 +52,16 @@ def composed_psf(kernels: Sequence[SpatialKernel], shape: tuple[int, int]) -> Ar
     -------
     psf
         An image (h, w) if all kernels are constant. Otherwise images on a grid over the field, fine enough for bilinear
-        interpolation to be right to 3e-4 of the peak, as far as no more than 16 million pixels are needed for it.
+        interpolation to be right to 3e-4 of the peak, as far as no more than 4 million pixels are needed for it.
     """
     product = _Product(kernels)
     if all(kernel.is_constant for kernel in kernels):
         image: Array = product.sample(np.zeros(1), np.zeros(1))[0]
         return image
-    breaks = [_breaks(kernels, axis, size) for axis, size in enumerate(shape[::-1])]
+    breaks = [_breaks(kernels, axis, size, knots=True) for axis, size in enumerate(shape[::-1])]
+    if math.prod(len(points) for points in breaks) * math.prod(product.shape) > _LARGEST:
+        # Knots may be as close as a map of the noise is fine.
+        breaks = [_breaks(kernels, axis, size, knots=False) for axis, size in enumerate(shape[::-1])]
     parts = 1
     while True:
         x, y = (_divided(points, parts) for points in breaks)
@@ -115,7 +119,7 @@ class _Product:
         return images.reshape(len(y), len(x), *self.shape)
 
 
-def _breaks(kernels: Sequence[SpatialKernel], axis: int, size: int) -> Array:
+def _breaks(kernels: Sequence[SpatialKernel], axis: int, size: int, *, knots: bool) -> Array:
     """Positions between which the product is smooth: the ends of the image and of regions, knots of other grids."""
     points = {0.0, size - 1.0}
     for kernel in kernels:
@@ -123,7 +127,7 @@ def _breaks(kernels: Sequence[SpatialKernel], axis: int, size: int) -> Array:
             for edge in (box.x0, box.x1) if axis == 0 else (box.y0, box.y1):
                 points |= {edge - 1.0, float(edge)}
         own = kernel.coefficients
-        if isinstance(own, GridCoefficients) and own.order == 1:
+        if knots and isinstance(own, GridCoefficients) and own.order == 1:
             points |= set(own.x if axis == 0 else own.y)
     return np.array(sorted(point for point in points if 0 <= point <= size - 1))
 
