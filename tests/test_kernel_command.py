@@ -264,6 +264,19 @@ def test_converted_kernel_in_a_run(good: Path, tmp_path: Path) -> None:
     assert np.nanstd(a - b) < 1e-4 * sigma
 
 
+def test_convert_to_a_table(good: Path, tmp_path: Path) -> None:
+    """Nothing is lost: not the pixels, not the side, not the scale of the difference."""
+    said = kernel(good, "convert", "hotpants.fits", "-o", tmp_path / "t.fits", "--to", "table")
+    assert "21 x 21 pixels, each a polynomial in the position" in said.stdout
+    assert not said.stderr
+    before, after = read_kernel(good / "hotpants.fits"), read_kernel(tmp_path / "t.fits")
+    assert (after.format, after.convolved, after.normalized) == ("table", before.convolved, before.normalized)
+    for x, y in [(0, 0), (NX - 1, 3), (0.3 * NX, 0.8 * NY)]:
+        np.testing.assert_allclose(after.kernel.at(x, y), before.kernel.at(x, y), rtol=0, atol=1e-12)
+    refuse(good, "its coefficients are no polynomials", "convert", "grid.fits", "-o", tmp_path / "g.fits",
+           "--to", "table")  # fmt: skip
+
+
 def test_convert_a_constant(good: Path, tmp_path: Path) -> None:
     kernel(good, "convert", "image.fits", "-o", tmp_path / "g.fits")
     grid = read_kernel(tmp_path / "g.fits")
