@@ -358,7 +358,8 @@ def build_decorrelation(
             trial = _psi_from_nodes(support, nodes, tolerance, threads)
         else:
             trial = _interpolated_further(support, trial, nodes, threads)
-        if trial.error <= tolerance:
+        # More nodes do nothing for modes that were found at fewer.
+        if trial.error <= tolerance or trial.mode_error > tolerance:
             break
         if trial.ratio_error > trial.field_error and len(ratio_nodes) < _MOST_RATIOS:
             low, high = ratio_nodes[0], ratio_nodes[-1]
