@@ -33,10 +33,11 @@ def engine(name: str) -> Method:
     def method(
         science: Array, template: Array, difference: Array, variances: tuple[Array, Array], kernel: Kernel
     ) -> tuple[Array, Array | None]:
-        from diffim_decorr import Exposure, Options, SpatialKernel
         from diffim_decorr.filtering import MemorySink, apply
         from diffim_decorr.pipeline import prepare
         from diffim_decorr.spatial import PolynomialCoefficients
+
+        from diffim_decorr import Exposure, Options, SpatialKernel
 
         options: dict[str, Any] = {"spatial": mode == "spatial", "variance": variance}
         if int(threads):

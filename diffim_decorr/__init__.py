@@ -8,42 +8,53 @@ from typing import TYPE_CHECKING, Any
 from diffim_decorr._version import __version__
 
 if TYPE_CHECKING:
-    from diffim_decorr.companions import DecorrelationKernel, apply_psi, apply_psi_at
-    from diffim_decorr.contributions import Contribution
-    from diffim_decorr.errors import DecorrWarning, InputError
-    from diffim_decorr.exposure import Exposure
+    from diffim_decorr.apply import apply_psi, apply_psi_at
+    from diffim_decorr.difference.contributions import Contribution
+    from diffim_decorr.difference.matching import MatchingKernel
+    from diffim_decorr.errors import DecorrWarning, InputError, UsageError
+    from diffim_decorr.geometry import Box
+    from diffim_decorr.images.exposure import Exposure
     from diffim_decorr.io.exposures import read_exposure
-    from diffim_decorr.io.kernels import read_kernel, write_grid_kernel, write_kernel_table
+    from diffim_decorr.io.kernels.grid import write_grid_kernel
+    from diffim_decorr.io.kernels.registry import read_kernel
+    from diffim_decorr.io.kernels.table import write_kernel_table
     from diffim_decorr.io.psfs import read_psf
     from diffim_decorr.io.psi import read_psi
-    from diffim_decorr.matching import MatchingKernel
+    from diffim_decorr.kernels.spatial import SpatialKernel
     from diffim_decorr.options import Options
-    from diffim_decorr.pipeline import Result, decorrelate
-    from diffim_decorr.spatial import SpatialKernel
+    from diffim_decorr.psi.stored import DecorrelationKernel
+    from diffim_decorr.qa.figures import QualityFigures
+    from diffim_decorr.record import Record
+    from diffim_decorr.run import Result, decorrelate
 
 # Imported when first used: `decorr --version` must not wait for numpy and astropy.
 _HOMES = {
-    "Contribution": "contributions",
+    "Box": "geometry",
+    "Contribution": "difference.contributions",
     "DecorrWarning": "errors",
-    "DecorrelationKernel": "companions",
-    "Exposure": "exposure",
+    "DecorrelationKernel": "psi.stored",
+    "Exposure": "images.exposure",
     "InputError": "errors",
-    "MatchingKernel": "matching",
+    "MatchingKernel": "difference.matching",
     "Options": "options",
-    "Result": "pipeline",
-    "SpatialKernel": "spatial",
-    "apply_psi": "companions",
-    "apply_psi_at": "companions",
-    "decorrelate": "pipeline",
+    "QualityFigures": "qa.figures",
+    "Record": "record",
+    "Result": "run",
+    "SpatialKernel": "kernels.spatial",
+    "UsageError": "errors",
+    "apply_psi": "apply",
+    "apply_psi_at": "apply",
+    "decorrelate": "run",
     "read_exposure": "io.exposures",
-    "read_kernel": "io.kernels",
+    "read_kernel": "io.kernels.registry",
     "read_psf": "io.psfs",
     "read_psi": "io.psi",
-    "write_grid_kernel": "io.kernels",
-    "write_kernel_table": "io.kernels",
+    "write_grid_kernel": "io.kernels.grid",
+    "write_kernel_table": "io.kernels.table",
 }
 
 __all__ = (
+    "Box",
     "Contribution",
     "DecorrWarning",
     "DecorrelationKernel",
@@ -51,8 +62,11 @@ __all__ = (
     "InputError",
     "MatchingKernel",
     "Options",
+    "QualityFigures",
+    "Record",
     "Result",
     "SpatialKernel",
+    "UsageError",
     "__version__",
     "apply_psi",
     "apply_psi_at",

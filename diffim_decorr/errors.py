@@ -1,8 +1,8 @@
-"""The one exception that users are meant to read."""
+"""The exceptions and the warning that users are meant to read."""
 
 from __future__ import annotations
 
-__all__ = ("DecorrWarning", "InputError")
+__all__ = ("DecorrWarning", "InputError", "UsageError")
 
 
 class InputError(ValueError):
@@ -10,6 +10,13 @@ class InputError(ValueError):
 
     The message is one sentence that names the file, the HDU and the cause. The command line prints it and ends with
     status 3.
+    """
+
+
+class UsageError(InputError):
+    """An option, its value, or the place for an output cannot be what was meant.
+
+    The command line ends with status 2.
     """
 
 

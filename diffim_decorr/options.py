@@ -1,103 +1,378 @@
-"""The knobs of a run, checked once."""
+"""Every option of runs and of applying their kernels, declared once. Imports no numpy: `decorr --help` needs this file.
+
+To add one, add a field here: `declare` says what follows from it. What a simulation can be told is in
+`simulate.options`.
+"""
 
 from __future__ import annotations
 
-import math
-import os
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-from diffim_decorr.errors import InputError
-from diffim_decorr.masks import BAD_PLANES, REPLACED_PLANES
-from diffim_decorr.matching import Side
+from diffim_decorr.declare import Declared, again, declared, option
+from diffim_decorr.errors import UsageError
+from diffim_decorr.threads import available_threads
 
-__all__ = ("Options", "available_threads")
+__all__ = (
+    "BAD_PLANES",
+    "REPLACED_PLANES",
+    "ApplyOptions",
+    "CommandOptions",
+    "InputOptions",
+    "KernelFormat",
+    "KernelOptions",
+    "LayoutName",
+    "NoiseModelName",
+    "Options",
+    "OutputOptions",
+    "Side",
+)
+
+Side = Literal["template", "science"]
+KernelFormat = Literal["hotpants", "sfft", "lsst", "table", "grid", "image"]
+LayoutName = Literal["lsst", "sci-err-dq", "flat"]
+NoiseModelName = Literal["white", "measured"]
+
+# Left out of statistics, as in LSST's DecorrelateALKernelConfig.ignoreMaskPlanes.
+BAD_PLANES = ("INTRP", "EDGE", "DETECTED", "SAT", "CR", "BAD", "NO_DATA", "DETECTED_NEGATIVE")
+# Replaced by the background before filtering, so that they do not ring over their neighbours.
+REPLACED_PLANES = ("NO_DATA", "SAT", "CR", "BAD")
 
 
-def available_threads() -> int:
-    """The number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+@dataclass(frozen=True, repr=False)
+class Options(Declared):
+    """How a difference is to be decorrelated."""
 
+    spatial: bool = option(
+        False,
+        "Let the decorrelation kernel vary over the field, or use one for all of it.",
+        flags="--spatial/--constant",
+        card="DCMODE",
+        comment="decorrelation kernel over the field",
+        words=("constant", "spatial"),
+    )
+    kernel_at: tuple[float, float] | None = option(
+        None,
+        "Where a constant kernel is taken, 0-based pixels of the image.",
+        metavar="X Y",
+        unset="centre",
+        card="DCKAT",
+        comment="[pixel] where a constant kernel was to be taken",
+    )
+    convolved: Side | None = option(
+        None,
+        "Which image was convolved; auto: what the kernel file says, else the template.",
+        unset="auto",
+        card="DCOCONV",
+        comment="image convolved, as asked for",
+    )
+    noise: NoiseModelName = option(
+        "white",
+        "Take the inputs' noise for white, or measure its correlation on source-free pixels.",
+        card="DCNOISE",
+        comment="noise model of the inputs",
+    )
+    score: bool = option(
+        False,
+        "DIFF is a likelihood image; needs --pre-conv-kernel.",
+        card="DCSCORE",
+        comment="likelihood image",
+    )
+    svar: float | None = option(
+        None,
+        "Background variance of SCI, instead of measuring it.",
+        low=0,
+        metavar="F",
+        unset="measured",
+        card="DCOSVAR",
+        comment="science background variance asked for",
+    )
+    tvar: float | None = option(
+        None,
+        "Background variance of TMPL, instead of measuring it.",
+        low=0,
+        metavar="F",
+        unset="measured",
+        card="DCOTVAR",
+        comment="template background variance asked for",
+    )
+    bad_planes: tuple[str, ...] = option(
+        BAD_PLANES,
+        "Mask planes left out of statistics, or none.",
+        metavar="A,B,…",
+        card="DCBADPL",
+        comment="planes left out of statistics",
+    )
+    replace_planes: tuple[str, ...] = option(
+        REPLACED_PLANES,
+        "Mask planes replaced before filtering, or none.",
+        metavar="A,B,…",
+        card="DCREPPL",
+        comment="planes replaced",
+    )
+    variance: Literal["full", "estimate"] = option(
+        "full",
+        "Convolve the variance planes, or take their weighted sum.",
+        card="DCVPROP",
+        comment="propagation of the variance planes",
+    )
+    node_spacing: float = option(
+        256.0,
+        "Distance of the nodes at which ψ is computed to begin with, in pixels.",
+        low=8,
+        metavar="PX",
+        card="DCNSPACE",
+        comment="[pixel] node spacing asked for",
+    )
+    tolerance: float = option(
+        1e-3,
+        "Bound of the rms error of ψ, in units of the noise.",
+        low=1e-7,
+        high=0.1,
+        metavar="F",
+        card="DCTOLER",
+        comment="bound of the rms error / noise",
+    )
+    half_width: int | None = option(
+        None,
+        "Half width of the decorrelation kernel, in pixels.",
+        low=1,
+        high=250,
+        metavar="PX",
+        unset="by the tolerance",
+        card="DCOHWID",
+        comment="[pixel] half width asked for",
+    )
+    max_gain: float = option(
+        1e4,
+        "Limit of the filter's gain, relative to that at zero frequency.",
+        low=1,
+        high=1e12,
+        metavar="F",
+        card="DCMXGAIN",
+        comment="limit of the filter's gain",
+    )
+    bad_fraction: float = option(
+        0.01,
+        "Pixels are flagged where more of the kernel than this fell on replaced pixels or outside the image.",
+        low=0,
+        high=1,
+        metavar="F",
+        card="DCBADFRC",
+        comment="fraction of psi on bad pixels that flags",
+    )
+    threads: int | None = option(
+        None,
+        "Number of threads.",
+        low=1,
+        high=4096,
+        metavar="N",
+        unset="all cores",
+        card="DCTHREAD",
+        comment="threads asked for",
+    )
 
-@dataclass(frozen=True)
-class Options:
-    """How a difference is to be decorrelated.
-
-    Parameters
-    ----------
-    spatial
-        Whether the decorrelation kernel ψ varies over the field.
-    kernel_at
-        Position (x, y) at which the matching kernel is taken for a constant ψ, 0-based pixels; None for the centre.
-    convolved
-        Which image was convolved; None for what the kernel says, else the template.
-    noise
-        "white", or "measured" on source-free pixels of each image.
-    score
-        The difference is pre-convolved, and to become a likelihood image.
-    svar, tvar
-        Background variances of science and template image instead of measured ones, in the images' unit squared.
-    bad_planes
-        Mask planes left out of statistics.
-    replace_planes
-        Mask planes whose pixels are replaced before filtering.
-    variance
-        "full" propagation of the variance planes, or the "estimate" as their weighted sum.
-    node_spacing
-        Distance of the nodes at which ψ is computed to begin with, in pixels.
-    tolerance
-        Bound of the rms error in units of the noise.
-    half_width
-        Of ψ in pixels; None for what the tolerance needs.
-    max_gain
-        Limit of ψ̂(k) relative to ψ̂(0).
-    bad_fraction
-        Output pixels are flagged where more than this fraction of Σ|ψ| fell on replaced pixels or outside the image.
-    threads
-        Number of threads.
-    """
-
-    spatial: bool = False
-    kernel_at: tuple[float, float] | None = None
-    convolved: Side | None = None
-    noise: Literal["white", "measured"] = "white"
-    score: bool = False
-    svar: float | None = None
-    tvar: float | None = None
-    bad_planes: tuple[str, ...] = BAD_PLANES
-    replace_planes: tuple[str, ...] = REPLACED_PLANES
-    variance: Literal["full", "estimate"] = "full"
-    node_spacing: float = 256.0
-    tolerance: float = 1e-3
-    half_width: int | None = None
-    max_gain: float = 1e4
-    bad_fraction: float = 0.01
-    threads: int = field(default_factory=available_threads)
-
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("svar", 0.0, math.inf),
-            ("tvar", 0.0, math.inf),
-            ("node_spacing", 8.0, math.inf),
-            ("tolerance", 1e-7, 0.1),
-            ("half_width", 1, 250),
-            ("max_gain", 1.0, 1e12),
-            ("bad_fraction", 0.0, 1.0),
-            ("threads", 1, 4096),
-        ):
-            value = getattr(self, name)
-            if value is not None and not (low <= value <= high and math.isfinite(value)):
-                limits = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-                raise InputError(f"{name} must be a number {limits}, not {value}")
+    def check(self) -> None:
         if self.svar is not None and self.tvar is not None and not self.svar + self.tvar > 0:
-            raise InputError("svar and tvar cannot both be 0: there is no noise to decorrelate")
-        if self.convolved not in (None, "template", "science"):
-            raise InputError(f"convolved must be template or science, not {self.convolved}")
-        if self.noise not in ("white", "measured"):
-            raise InputError(f"noise must be white or measured, not {self.noise}")
-        if self.variance not in ("full", "estimate"):
-            raise InputError(f"variance must be full or estimate, not {self.variance}")
+            raise UsageError("svar and tvar cannot both be 0: there is no noise to decorrelate")
         if self.spatial and self.kernel_at is not None:
-            raise InputError("kernel_at is for a constant decorrelation kernel; it has no meaning with spatial")
+            raise UsageError("kernel_at is for a constant decorrelation kernel; it has no meaning with spatial")
+
+    @property
+    def workers(self) -> int:
+        """The number of threads to work with."""
+        return self.threads or available_threads()
+
+
+@dataclass(frozen=True, repr=False)
+class InputOptions(Declared):
+    """What a run reads besides the three images, and how. The cards are those of files that are given."""
+
+    kernel: str = option(
+        None,
+        "Matching kernel: of HOTPANTS, SFFT or LSST, a table, a grid or an image.",
+        required=True,
+        short="-k",
+        metavar="FILE",
+        card="DCKERNEL",
+    )
+    kernel_format: KernelFormat | None = option(
+        None,
+        "Read the kernel file as this.",
+        unset="by what is in it",
+        card="DCOKFORM",
+        comment="kernel format asked for",
+    )
+    sci_variance: str | None = option(None, "Variance image of SCI.", metavar="FILE", card="DCSCIVAR")
+    sci_noise: str | None = option(None, "Standard deviation image of SCI.", metavar="FILE", card="DCSCISIG")
+    sci_weight: str | None = option(None, "Inverse variance image of SCI.", metavar="FILE", card="DCSCIWGT")
+    tmpl_variance: str | None = option(None, "Variance image of TMPL.", metavar="FILE", card="DCTMPVAR")
+    tmpl_noise: str | None = option(None, "Standard deviation image of TMPL.", metavar="FILE", card="DCTMPSIG")
+    tmpl_weight: str | None = option(None, "Inverse variance image of TMPL.", metavar="FILE", card="DCTMPWGT")
+    sci_mask: str | None = option(None, "Mask of SCI.", metavar="FILE", card="DCSCIMSK")
+    tmpl_mask: str | None = option(None, "Mask of TMPL.", metavar="FILE", card="DCTMPMSK")
+    diff_mask: str | None = option(None, "Mask of DIFF.", metavar="FILE", card="DCDIFMSK")
+    pre_conv_kernel: str | None = option(
+        None, "The science image was convolved with this first.", metavar="FILE", card="DCPRECON"
+    )
+    sci_kernel: str | None = option(
+        None, "The science image was convolved with this (cross-convolution).", metavar="FILE", card="DCSCIKRN"
+    )
+    sci_kernel_format: KernelFormat | None = option(
+        None,
+        "Read the file of --pre-conv-kernel or --sci-kernel as this.",
+        unset="by what is in it",
+        card="DCOSKFRM",
+        comment="format of that kernel asked for",
+    )
+    inputs: str | None = option(
+        None, "The images that were stacked on each side.", metavar="FILE.toml", card="DCINPUTS"
+    )
+    psf: str | None = option(
+        None,
+        "PSF of the input that was not convolved: an image, a grid, or a PSFEx model.",
+        metavar="FILE",
+        unset="the input's, if it has one",
+        card="DCPSF",
+    )
+    dq_bad: str | None = option(
+        None,
+        "Bits that make a pixel bad in masks without names, as 1,4,16 or ~2.",
+        metavar="BITS",
+        unset="by the survey",
+        card="DCODQBAD",
+        comment="bits that make a pixel bad",
+    )
+    ext: str | None = option(
+        None,
+        "HDU of SCI, TMPL and DIFF, and of the files that go with them.",
+        metavar="EXT",
+        unset="by the layout",
+        card="DCOEXT",
+        comment="HDU asked for",
+    )
+    all_ext: bool = option(
+        False,
+        "Process every exposure of DIFF, as CCDs of a mosaic, into one output.",
+        card="DCOALLEX",
+        comment="every exposure asked for",
+    )
+
+    @property
+    def files(self) -> list[str]:
+        """The names of all files that are given."""
+        named = (getattr(self, name) for name, known in declared(InputOptions).items() if known.names_file)
+        return [file for file in named if file is not None]
+
+    def check(self) -> None:
+        for one, other in (("sci_kernel", "pre_conv_kernel"), ("ext", "all_ext"), ("inputs", "all_ext")):
+            if getattr(self, one) is not None and getattr(self, other):
+                raise UsageError(f"--{one.replace('_', '-')} and --{other.replace('_', '-')} exclude each other")
+
+
+@dataclass(frozen=True, repr=False)
+class OutputOptions(Declared):
+    """Where the result goes, and in which form."""
+
+    output: str | None = option(
+        None,
+        "The output.",
+        short="-o",
+        metavar="OUT",
+        unset="DIFF's name with _decorr before its ending",
+    )
+    layout: LayoutName = option(
+        "lsst",
+        "HDUs of the output: IMAGE, MASK, VARIANCE; SCI, ERR, DQ; or each plane in a file of its own.",
+        card="DCOLAYOU",
+        comment="layout of the output",
+    )
+    overwrite: bool = option(False, "Replace an existing output.")
+
+
+@dataclass(frozen=True, repr=False)
+class CommandOptions(Declared):
+    """What a command tells its user. Nothing of the result depends on these."""
+
+    json: bool = option(False, "Print one JSON object.")
+    quiet: bool = option(False, "Print nothing but errors.", short="-q")
+    verbose: bool = option(False, "Also print how the result was made.", short="-v")
+
+
+@dataclass(frozen=True, repr=False)
+class ApplyOptions(Declared):
+    """How a companion image is to be convolved with the kernel of a run."""
+
+    psi: str = option(
+        None, "Output of decorr run, which holds the kernel.", required=True, metavar="FILE", card="DCPSI"
+    )
+    at: tuple[float, float] | None = option(
+        None,
+        "IMAGE is a small one, of a PSF or a source: take the kernel at this position, 0-based pixels, in the parent "
+        "frame if the run's image has one.",
+        metavar="X Y",
+        unset="all over the field",
+        card="DCAT",
+        comment="[pixel] position in the field, 0-based",
+    )
+    variance: str | None = option(None, "Variance image of IMAGE.", metavar="FILE", card="DCIMGVAR")
+    noise: str | None = option(None, "Standard deviation image of IMAGE.", metavar="FILE", card="DCIMGSIG")
+    weight: str | None = option(None, "Inverse variance image of IMAGE.", metavar="FILE", card="DCIMGWGT")
+    mask: str | None = option(
+        None, "Mask of IMAGE; the run's output for what the run replaced.", metavar="FILE", card="DCIMGMSK"
+    )
+    psf: str | None = option(None, "PSF image of IMAGE; the corrected PSF is written.", metavar="FILE", card="DCIMGPSF")
+    replace_planes: tuple[str, ...] | None = again(Options, "replace_planes", default=None, unset="the run's")
+    bad_fraction: float | None = again(Options, "bad_fraction", default=None, unset="the run's")
+    threads: int | None = again(Options, "threads")
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The names of the files that go with the image."""
+        named = ("variance", "noise", "weight", "mask", "psf")
+        return {name: getattr(self, name) for name in named if getattr(self, name) is not None}
+
+    #: Those that are about an image of the field, and have no meaning for a small one.
+    field_only: ClassVar[tuple[str, ...]] = (
+        "variance", "noise", "weight", "mask", "psf", "replace_planes", "bad_fraction",
+    )  # fmt: skip
+
+    def check(self) -> None:
+        meaningless = [name for name in self.field_only if getattr(self, name) is not None]
+        if self.at is not None and meaningless:
+            raise UsageError(
+                f"--at is for an image by itself; --{meaningless[0].replace('_', '-')} has no meaning with it"
+            )
+
+
+@dataclass(frozen=True, repr=False)
+class KernelOptions(Declared):
+    """For which image and noise a kernel is looked at."""
+
+    image: str | None = option(
+        None,
+        "The difference that it is the kernel of, where the kernel file does not tell its size.",
+        metavar="FILE",
+    )
+    svar: float = option(1.0, "Background variance of the science image.", low=0, metavar="F")
+    tvar: float = option(1.0, "That of the template.", low=0, metavar="F")
+    convolved: Side | None = again(Options, "convolved")
+    to: Literal["grid", "table"] = option("grid", "Format of the new file.")
+    tolerance: float = option(
+        1e-4,
+        "Largest error of any pixel of a grid anywhere in the field, relative to the kernel's peak.",
+        low=1e-9,
+        high=0.1,
+        metavar="F",
+    )
+    overwrite: bool = again(OutputOptions, "overwrite")
+    json: bool = again(CommandOptions, "json")
+
+    def check(self) -> None:
+        if not self.svar + self.tvar > 0:
+            raise UsageError("--svar and --tvar cannot both be 0: there is no noise")
+
+    @property
+    def variances(self) -> tuple[float, float]:
+        """Of the science image and of the template."""
+        return self.svar, self.tvar

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from command import PLANES, decorr, listing, make_inputs, quickly, write_exposure
+from diffim_decorr.spatial import Box, PiecewiseCoefficients, PolynomialCoefficients
 from reference import convolved, gaussian
 from scipy.ndimage import maximum_filter
 
@@ -29,7 +30,6 @@ from diffim_decorr import (
     read_psi,
 )
 from diffim_decorr.io.kernels import write_grid_kernel
-from diffim_decorr.spatial import Box, PiecewiseCoefficients, PolynomialCoefficients
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 # Wide enough for two tiles.

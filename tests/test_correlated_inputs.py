@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from command import decorr, write_exposure
+from diffim_decorr.spatial import PolynomialCoefficients, SpatialKernel
 from reference import PLANES, autocorrelation, gaussian
 from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.signal import fftconvolve
 
 from diffim_decorr import Exposure, InputError, Result, decorrelate
-from diffim_decorr.spatial import PolynomialCoefficients, SpatialKernel
 
 SIZE = 1000
 STEP = 620

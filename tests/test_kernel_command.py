@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from command import ENVIRONMENT, decorr, listing, make_inputs, quickly
+from diffim_decorr.inspection import field_of, order_of, shape_of
+from diffim_decorr.io.whole import whole_file
+from diffim_decorr.spatial import PolynomialCoefficients
 from reference import gaussian, hotpants_kernel, psi_of
 from scipy.signal import correlate2d
 
 from diffim_decorr import InputError, MatchingKernel, SpatialKernel, read_kernel, read_psi
 from diffim_decorr.cli.kernel import _Loaded
-from diffim_decorr.inspection import field_of, order_of, shape_of
 from diffim_decorr.io.kernels import write_grid_kernel
-from diffim_decorr.io.whole import whole_file
-from diffim_decorr.spatial import PolynomialCoefficients
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SHAPE = (120, 150)

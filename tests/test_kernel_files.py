@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
-
-from diffim_decorr.errors import DecorrWarning, InputError
 from diffim_decorr.io.hotpants import is_hotpants, read_hotpants
-from diffim_decorr.io.kernels import kernel_from_array, read_kernel, write_grid_kernel
 from diffim_decorr.matching import MatchingKernel
 from diffim_decorr.spatial import Box, PiecewiseCoefficients, PolynomialCoefficients
+
+from diffim_decorr.errors import DecorrWarning, InputError
+from diffim_decorr.io.kernels import kernel_from_array, read_kernel, write_grid_kernel
 
 JWST = Path(__file__).resolve().parents[2] / "shared" / "data" / "jwst_a2744"
 needs_jwst = pytest.mark.skipif(not JWST.is_dir(), reason="the data folder shared/data/jwst_a2744 is absent")

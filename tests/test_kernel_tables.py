@@ -13,11 +13,11 @@ from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
 from command import decorr, make_inputs
+from diffim_decorr.spatial import Box
 
 from diffim_decorr import InputError, MatchingKernel, SpatialKernel, read_kernel, write_grid_kernel, write_kernel_table
 from diffim_decorr.cli import run
 from diffim_decorr.io import kernels
-from diffim_decorr.spatial import Box
 
 FORMATS = Path(__file__).parents[1] / "docs" / "formats.md"
 JWST = Path(__file__).resolve().parents[2] / "shared" / "data" / "jwst_a2744"

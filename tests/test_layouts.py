@@ -263,8 +263,9 @@ def test_no_file_of_a_layout_is_overwritten(tmp_path: Path, name: str) -> None:
 
 def test_files_that_appear_in_the_meantime(tmp_path: Path) -> None:
     """A companion that cannot be placed takes the others with it."""
-    from diffim_decorr import InputError
     from diffim_decorr.io.drafts import drafts
+
+    from diffim_decorr import InputError
 
     paths = [str(tmp_path / name) for name in ("a.fits", "b.fits", "c.fits")]
     with pytest.raises(InputError, match=r"a\.fits: the output exists already"), drafts(paths, overwrite=False):
@@ -413,11 +414,12 @@ def test_a_ccd_that_fails_does_not_take_the_others(
 
 def test_failure_in_the_middle_of_the_pixels(mosaic: Path, tmp_path: Path) -> None:
     """What was written of an exposure is taken back."""
-    from diffim_decorr import InputError
     from diffim_decorr.io.layouts import Place
     from diffim_decorr.io.mosaic import MosaicFile
-    from diffim_decorr.options import Options
     from diffim_decorr.pipeline import measure, prepare
+
+    from diffim_decorr import InputError
+    from diffim_decorr.options import Options
 
     def steps(output: MosaicFile, number: int, broken: bool) -> None:
         science, template, difference = (

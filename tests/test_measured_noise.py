@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from command import COMMAND
+from diffim_decorr.correlation import correlation_function
 from scipy.ndimage import gaussian_filter
 from scipy.signal import fftconvolve
 
 from diffim_decorr import Contribution, Exposure, InputError, decorrelate, read_exposure, read_kernel
-from diffim_decorr.correlation import correlation_function
 from diffim_decorr.qa import autocorrelation, max_abs_rho
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from diffim_decorr.masks import BAD_PLANES
 from reference import IDENTITY, PLANES, convolved, exposures, gaussian, noise_pair, psi_of
 
 from diffim_decorr import Exposure, InputError, Result, decorrelate
-from diffim_decorr.masks import BAD_PLANES
 from diffim_decorr.noise import background_variance, clipped_mean, measured_variance
 
 KERNEL = gaussian(15, 1.5)

@@ -20,11 +20,11 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 from command import COMMAND, ENVIRONMENT, INPUTS, PLANES, SHAPE, decorr, listing, make_inputs, quickly
+from diffim_decorr.io.drafts import move
 
 import diffim_decorr
 from diffim_decorr import InputError
 from diffim_decorr.io.checksum import add_words, checksum_string, fold, set_checksum
-from diffim_decorr.io.drafts import move
 from diffim_decorr.io.output import check_output, default_output
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

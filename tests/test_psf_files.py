@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from command import INPUTS, decorr, make_inputs, quickly
+from diffim_decorr.psf import composed_psf
+from diffim_decorr.spatial import GridCoefficients, PolynomialCoefficients
 from reference import convolved, exposures, gaussian, hotpants_kernel
 
 from diffim_decorr import InputError, SpatialKernel, decorrelate, read_exposure, read_kernel, read_psf
-from diffim_decorr.psf import composed_psf
-from diffim_decorr.spatial import GridCoefficients, PolynomialCoefficients
 
 FIELD = (240, 300)
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
-
-from diffim_decorr import Exposure, InputError, read_exposure, read_psf
 from diffim_decorr.io.fits import open_fits, split_spec
 from diffim_decorr.planes import ArrayPlane, ConstantPlane, FilePlane, Plane
 from diffim_decorr.spatial import Box
+
+from diffim_decorr import Exposure, InputError, read_exposure, read_psf
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 needs_lsst = pytest.mark.skipif(not (DATA / "lsst").is_dir(), reason="the data folder shared/data/lsst is absent")

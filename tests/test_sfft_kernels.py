@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from command import decorr
+from diffim_decorr.matching import MatchingKernel
 from reference import brute_force
 from scipy.signal import fftconvolve
 
 from diffim_decorr import InputError, read_kernel
-from diffim_decorr.matching import MatchingKernel
 
 JWST = Path(__file__).resolve().parents[2] / "shared" / "data" / "jwst_a2744"
 needs_jwst = pytest.mark.skipif(not JWST.is_dir(), reason="the data folder shared/data/jwst_a2744 is absent")

@@ -13,13 +13,13 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 from click.testing import CliRunner
+from diffim_decorr.io.simulation import FILES, MASKVAL, write_simulation
 from scipy.signal import convolve
 
 from diffim_decorr.cli.simulate import simulate as command
 from diffim_decorr.errors import InputError
 from diffim_decorr.io.exposures import read_exposure
 from diffim_decorr.io.kernels import read_kernel
-from diffim_decorr.io.simulation import FILES, MASKVAL, write_simulation
 from diffim_decorr.simulate import MASK_PLANES, SimulationOptions, render, simulate
 
 DEFECTS = sum(1 << MASK_PLANES[name] for name in ("BAD", "SAT", "CR", "NO_DATA"))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -16,8 +13,9 @@ import click
 
 from diffim_decorr._version import __version__
 from diffim_decorr.cli.common import say
+from diffim_decorr.errors import InputError, UsageError
 
-__all__ = ("loading", "main")
+__all__ = ("cli", "main")
 
 # Name and first line of help; the module is diffim_decorr.cli.NAME.
 _COMMANDS = {
@@ -58,17 +56,6 @@ def cli() -> None:
     """
 
 
-@contextmanager
-def loading() -> Iterator[None]:
-    """For a command's imports: what they leave in memory is all needed, so that nobody has to search it for garbage."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
 def _terminated(number: int, _frame: Any) -> NoReturn:
     # As an exception, so that unfinished files are removed on the way out, which a second signal must not stop.
     for other in _SIGNALS:
@@ -86,7 +73,8 @@ def main() -> None:
         warnings.simplefilter("ignore")
     try:
         cli(standalone_mode=False)
-        sys.stdout.flush()  # while there is somebody to tell what goes wrong
+        if sys.stdout is not None:  # closed by whoever started us
+            sys.stdout.flush()  # while there is somebody to tell what goes wrong
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -97,16 +85,15 @@ def main() -> None:
         # Whoever read our output has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except InputError as error:
+        say(f"decorr: error: {error}")
+        sys.exit(2 if isinstance(error, UsageError) else 3)
     except Exception as error:
-        from diffim_decorr.errors import InputError
-
-        if isinstance(error, InputError):
-            say(f"decorr: error: {error}")
-            sys.exit(3)
         if os.environ.get("DECORR_TRACEBACK"):
             raise
         cause = " ".join(str(error).split())
         if isinstance(error, OSError) and error.filename is not None:
             cause = f"{os.fsdecode(error.filename)}: {error.strerror}"
-        say(f"decorr: failed: {type(error).__name__}: {cause} (DECORR_TRACEBACK=1 shows where)")
+        notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
+        say(f"decorr: failed: {type(error).__name__}: {cause}{notes} (DECORR_TRACEBACK=1 shows where)")
         sys.exit(1)

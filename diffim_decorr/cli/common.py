@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import gc
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import click
 
-__all__ = ("plane_names", "progress_on_terminal", "say")
+__all__ = ("guarded_files", "loading", "progress_on_terminal", "say", "tell", "warn")
 
 
-def plane_names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    """The mask planes in a list with commas."""
-    if value is None:
-        return None
-    if value.strip().lower() == "none":
-        return ()
-    return tuple(name.strip().upper() for name in value.split(",") if name.strip())
+@contextmanager
+def loading() -> Iterator[None]:
+    """For a command's imports: what they leave in memory is all needed, so that nobody has to search it for garbage."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def guarded_files() -> list[str]:
+    """Files that a command must not overwrite besides those that it names: its configuration."""
+    meta = click.get_current_context().meta
+    return [meta["config"]] if "config" in meta else []
 
 
 def progress_on_terminal(quiet: bool) -> Any:
     """A progress bar on standard error, if that is a terminal."""
-    from sys import stderr
-
-    if quiet or not stderr.isatty():
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
         return nullcontext(None)
     from diffim_decorr.cli.report import progress_bar
 
@@ -33,3 +43,26 @@ def progress_on_terminal(quiet: bool) -> Any:
 def say(text: str) -> None:
     """One line on standard error, whatever is in file names."""
     click.echo("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text), err=True)
+
+
+def warn(text: str) -> None:
+    """A warning on standard error."""
+    say(f"decorr: warning: {text}")
+
+
+@contextmanager
+def tell(path: str) -> Iterator[None]:
+    """For what a command prints about a file that it has written.
+
+    The file is whole, whether or not anybody can be told: that standard output is full or closed is said on standard
+    error, and is no failure of the command.
+    """
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # else whoever read it has seen enough
+            warn(f"standard output: {error.strerror}; {path} is written")
+        # What is left in the buffer must not fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from diffim_decorr.declare import unknown_name
+from diffim_decorr.errors import UsageError
+
 __all__ = ("config_option",)
 
 
@@ -14,15 +17,13 @@ def _load(ctx: click.Context, _param: click.Parameter, path: str | None) -> str 
     """Make the file's entries the defaults of the command's options."""
     if path is None:
         return None
-    from diffim_decorr.errors import InputError
-
     try:
         with open(path, "rb") as file:
             entries = tomllib.load(file)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a TOML file: {error}") from error
+        raise UsageError(f"{path}: not a TOML file: {error}") from error
     options = {
         option.lstrip("-"): (parameter, option in parameter.secondary_opts)
         for parameter in ctx.command.params
@@ -33,16 +34,16 @@ def _load(ctx: click.Context, _param: click.Parameter, path: str | None) -> str 
     defaults: dict[str, Any] = {}
     for key, value in entries.items():
         if key.replace("_", "-") not in options:
-            raise InputError(f"{path}: there is no option {key!r}")
+            raise UsageError(f"{path}: {unknown_name('option', key, options)}")
         parameter, opposite = options[key.replace("_", "-")]
         if not _fits(parameter, value):
-            raise InputError(f"{path}: {key} = {_shown(value)} is not {_wanted(parameter)}")
+            raise UsageError(f"{path}: {key} = {_shown(value)} is not {_wanted(parameter)}")
         if isinstance(value, list) and parameter.nargs == 1:
             value = ",".join(value)
         try:
-            parameter.type_cast_value(ctx, value)
+            parameter.process_value(ctx, value)
         except click.BadParameter as error:
-            raise InputError(f"{path}: {key}: {error.message}") from error
+            raise UsageError(f"{path}: {key}: {error.message}") from error
         assert parameter.name is not None
         defaults[parameter.name] = not value if opposite else value
     ctx.meta["config"] = path

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from diffim_decorr.cli.common import tell, warn
+from diffim_decorr.cli.options import chosen, options_of
+from diffim_decorr.errors import InputError, UsageError
+from diffim_decorr.options import KernelOptions
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from diffim_decorr.matching import MatchingKernel
-    from diffim_decorr.spatial import Box
+    from diffim_decorr.difference.matching import MatchingKernel
+    from diffim_decorr.geometry import Box
 
 __all__ = ("kernel",)
 
@@ -21,45 +26,15 @@ __all__ = ("kernel",)
 def kernel() -> None:
     """Show, evaluate, draw and convert matching kernels, and the decorrelation kernel in the output of a run.
 
-    FILE is a kernel file of any format, or an output of decorr run. Positions are 0-based pixels.
+    FILE is a kernel file of any format, or an output of decorr run. Positions are 0-based pixels, in the parent frame
+    if the file or the image has one.
     """
-
-
-def _of_image(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The option that tells for which image a kernel is."""
-    return click.option(
-        "--image",
-        metavar="FILE",
-        help="The difference that it is the kernel of, where the kernel file does not tell its size.",
-    )(command)
-
-
-def _of_noise(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options about the images' noise."""
-    for option in (
-        click.option(
-            "--convolved",
-            type=click.Choice(["auto", "template", "science"]),
-            default="auto",
-            show_default=True,
-            help="Which image was convolved; auto: what the kernel file says, else the template.",
-        ),
-        click.option("--tvar", type=float, default=1.0, show_default=True, help="Background variance of the template."),
-        click.option("--svar", type=float, default=1.0, show_default=True, help="That of the science image."),
-    ):
-        command = option(command)
-    return command
-
-
-_overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 
 
 @kernel.command()
 @click.argument("file", metavar="FILE")
-@_of_image
-@_of_noise
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def show(file: str, image: str | None, svar: float, tvar: float, convolved: str, as_json: bool) -> None:
+@options_of(KernelOptions, "image", "svar", "tvar", "convolved", "json")
+def show(file: str, **given: Any) -> None:
     """Print what a kernel is like at the corners and the centre of the field.
 
     max_abs_rho is the largest noise correlation that it causes between pixels of the raw difference, for inputs with
@@ -67,11 +42,12 @@ def show(file: str, image: str | None, svar: float, tvar: float, convolved: str,
     """
     from dataclasses import asdict
 
-    from diffim_decorr.inspection import figures_at, order_of, sum_range
+    from diffim_decorr.qa.kernel_figures import figures_at, sum_range
 
-    loaded = _load(file, image)
+    options = chosen(KernelOptions, given)
+    loaded = _load(file, options.image)
     matching, field = loaded.matching, loaded.field
-    variances, side = _noise(svar, tvar), _side(convolved)
+    variances, side = options.variances, options.convolved
     if field is None and matching.kernel.is_constant:
         places = {"everywhere": (0.0, 0.0)}
         many = list(places.values())
@@ -89,84 +65,68 @@ def show(file: str, image: str | None, svar: float, tvar: float, convolved: str,
         "width": width,
         "height": height,
         "basis_images": len(matching.kernel.basis),
-        "order": order_of(matching.kernel),
+        "order": matching.kernel.described,
         "field": None if field is None else [field.x0, field.y0, field.x1, field.y1],
         "convolved": [side or None for side in sides],
         "sum": {"min": low, "max": high},
-        "svar": svar,
-        "tvar": tvar,
+        "svar": options.svar,
+        "tvar": options.tvar,
         "positions": [{"place": place, **asdict(figure)} for place, figure in figures.items()],
     }
-    if as_json:
-        import json
+    if options.json:
+        from diffim_decorr.cli.report import print_json
 
-        click.echo(json.dumps(summary, indent=2))
+        print_json(summary)
     else:
         _print(summary)
 
 
-@kernel.command()
+@kernel.command(context_settings={"ignore_unknown_options": True})  # negative positions
 @click.argument("file", metavar="FILE")
 @click.argument("x", type=float)
 @click.argument("y", type=float)
 @click.option("-o", "--output", required=True, metavar="OUT", help="FITS image to write.")
-@_of_image
-@_overwrite
-def at(file: str, x: float, y: float, output: str, image: str | None, overwrite: bool) -> None:
-    """Write the kernel at the position X Y of the field, 0-based pixels, as an image."""
-    from diffim_decorr.errors import InputError
-    from diffim_decorr.io.stamps import write_kernel_image
+@options_of(KernelOptions, "image", "overwrite")
+def at(file: str, x: float, y: float, output: str, **given: Any) -> None:
+    """Write the kernel at the position X Y of the field as an image."""
+    import numpy as np
 
-    _check_output(output, file, image, overwrite)
-    loaded = _load(file, image)
-    field = loaded.field
-    if field is not None and not (field.x0 - 0.5 <= x < field.x1 - 0.5 and field.y0 - 0.5 <= y < field.y1 - 0.5):
-        raise InputError(
-            f"{loaded.matching.name}: position {x:g} {y:g} lies outside the field, x from {field.x0} to {field.x1 - 1} "
-            f"and y from {field.y0} to {field.y1 - 1}"
-        )
-    pixels = loaded.matching.kernel.at(x, y)
-    if not pixels.any():
-        raise InputError(f"{loaded.matching.name}: has no kernel at position {x:g} {y:g}")
-    write_kernel_image(output, pixels, file, loaded.matching.format, (x, y), overwrite)
+    from diffim_decorr.io.output.stamps import write_kernel_image
+
+    options = chosen(KernelOptions, given)
+    _check_output(output, file, options)
+    loaded = _load(file, options.image)
+    matching = replace(loaded.matching, kernel=replace(loaded.matching.kernel, field=loaded.field))
+    matching.kernel.check_inside(np.array([x]), np.array([y]), matching.name)
+    write_kernel_image(output, matching.at(x, y), file, matching.format, (x, y), options.overwrite)
 
 
 @kernel.command()
 @click.argument("file", metavar="FILE")
 @click.option("-o", "--output", required=True, metavar="OUT", help="Picture to write, such as kernel.png.")
-@_of_image
-@_of_noise
-@_overwrite
-def plot(
-    file: str,
-    output: str,
-    image: str | None,
-    svar: float,
-    tvar: float,
-    convolved: str,
-    overwrite: bool,
-) -> None:
+@options_of(KernelOptions, "image", "svar", "tvar", "convolved", "overwrite")
+def plot(file: str, output: str, **given: Any) -> None:
     """Draw the kernel, and the decorrelation kernel for white noise of these variances, over the field.
 
     Needs matplotlib, which the extra "plot" installs.
     """
     try:
-        from diffim_decorr.drawing import draw_kernels, endings
+        from diffim_decorr.plots import draw_kernels, endings
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "matplotlib":
             raise
         raise click.ClickException("matplotlib is missing; pip install 'diffim-decorr[plot]' installs it") from error
     import numpy as np
 
-    from diffim_decorr.errors import InputError
-    from diffim_decorr.io.whole import whole_file
+    from diffim_decorr.io.atomic import whole_file
 
+    options = chosen(KernelOptions, given)
     ending = output.rpartition(".")[2].lower()
     if ending not in endings():
-        raise InputError(f"{output}: a picture must be one of {', '.join(endings())}")
-    _check_output(output, file, image, overwrite)
-    loaded = _load(file, image)
-    matching, variances, side = loaded.matching, _noise(svar, tvar), _side(convolved)
+        raise UsageError(f"{output}: a picture must be one of {', '.join(endings())}")
+    _check_output(output, file, options)
+    loaded = _load(file, options.image)
+    matching = loaded.matching
     if loaded.field is None and matching.kernel.is_constant:
         x, y = [0.0], [0.0]
     else:
@@ -176,36 +136,36 @@ def plot(
     if matching.format == "psi":
         panels = [("decorrelation kernel", _sampled(matching, x, y))]
     else:
-        from diffim_decorr.inspection import decorrelation_at
+        from diffim_decorr.qa.kernel_figures import decorrelation_at
 
-        psi = decorrelation_at(matching, [(px, py) for py in y for px in x], variances, side)
+        positions = [(px, py) for py in y for px in x]
+        psi = decorrelation_at(matching, positions, options.variances, options.convolved)
         panels = [
             ("matching kernel", _sampled(matching, x, y)),
             ("decorrelation kernel", psi.reshape(len(y), len(x), *psi.shape[1:])),
         ]
-        title += f", white noise of variance {svar:g} (science), {tvar:g} (template)"
-    with whole_file(output, overwrite) as temporary:
+        title += f", white noise of variance {options.svar:g} (science), {options.tvar:g} (template)"
+    with whole_file(output, options.overwrite) as temporary:
         draw_kernels(temporary, panels, np.array(x), np.array(y), title, ending)
 
 
 def _write_grid(loaded: _Loaded, path: str, tolerance: float) -> tuple[str, list[str]]:
     """Images on a grid; what to say about it, and what to warn of."""
-    from diffim_decorr.gridding import bilinear_grid
-    from diffim_decorr.io.kernels import write_grid_kernel
+    from diffim_decorr.io.kernels.grid import write_grid_kernel
+    from diffim_decorr.kernels.gridding import bilinear_grid
 
     matching = loaded.matching
     # One image is the same everywhere, whatever the position that goes with it.
     constant = loaded.field is None and matching.kernel.is_constant
     field = loaded.corner() if constant else loaded.needed_field()
     images, x, y, error = bilinear_grid(matching.kernel, field, tolerance, matching.name)
-    dx, dy = (0, 0) if matching.parent_frame else loaded.xy0
-    write_grid_kernel(path, images, x + dx, y + dy, overwrite=True)
+    write_grid_kernel(path, images, x, y, overwrite=True)
     return f"{len(images)} images, bilinear in between to {error:.1e} of the peak", loaded.lost()
 
 
 def _write_table(loaded: _Loaded, path: str, _tolerance: float) -> tuple[str, list[str]]:
     """The pixels' polynomials, exactly."""
-    from diffim_decorr.io.kernels import write_kernel_table
+    from diffim_decorr.io.kernels.table import write_kernel_table
 
     write_kernel_table(path, loaded.matching, overwrite=True)
     height, width = loaded.matching.kernel.shape
@@ -222,45 +182,34 @@ _TARGETS: dict[str, Callable[[_Loaded, str, float], tuple[str, list[str]]]] = {
 @kernel.command()
 @click.argument("file", metavar="FILE")
 @click.option("-o", "--output", required=True, metavar="OUT", help="Kernel file to write.")
-@click.option("--to", "target", type=click.Choice(list(_TARGETS)), default="grid", show_default=True, help="Format.")
-@click.option(
-    "--tolerance",
-    type=click.FloatRange(1e-9, 0.1),
-    default=1e-4,
-    show_default=True,
-    metavar="F",
-    help="Largest error of any pixel of a grid anywhere in the field, relative to the kernel's peak.",
-)
-@_of_image
-@_overwrite
-def convert(file: str, output: str, target: str, tolerance: float, image: str | None, overwrite: bool) -> None:
+@options_of(KernelOptions, "to", "tolerance", "image", "overwrite")
+def convert(file: str, output: str, **given: Any) -> None:
     """Write a kernel in another format.
 
     grid: images on a grid of positions, as dense as the tolerance needs. table: pixels and their polynomials in the
     position, exactly, for kernels that have such.
     """
-    from diffim_decorr.io.whole import whole_file
+    from diffim_decorr.io.atomic import whole_file
 
-    _check_output(output, file, image, overwrite)
-    loaded = _load(file, image)
-    with whole_file(output, overwrite) as temporary:
-        said, remarks = _TARGETS[target](loaded, temporary, tolerance)
-    click.echo(f"{output}: {said}")
+    options = chosen(KernelOptions, given)
+    _check_output(output, file, options)
+    loaded = _load(file, options.image)
+    with whole_file(output, options.overwrite) as temporary:
+        said, remarks = _TARGETS[options.to](loaded, temporary, options.tolerance)
     for remark in remarks:
-        click.echo(f"decorr: warning: {remark}", err=True)
+        warn(remark)
+    with tell(output):
+        click.echo(f"{output}: {said}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Loaded:
-    """A kernel, and the field that it is for, where that is known."""
+    """A kernel, and the field that it is for, where that is known: in the parent frame, where there is one."""
 
     matching: MatchingKernel
     field: Box | None
-    xy0: tuple[int, int] = (0, 0)
 
     def needed_field(self) -> Box:
-        from diffim_decorr.errors import InputError
-
         if self.field is None:
             raise InputError(
                 f"{self.matching.name}: does not tell the size of the field that the kernel varies over; --image, the "
@@ -269,7 +218,7 @@ class _Loaded:
         return self.field
 
     def corner(self) -> Box:
-        from diffim_decorr.spatial import Box
+        from diffim_decorr.geometry import Box
 
         return Box(0, 0, 1, 1)
 
@@ -293,47 +242,38 @@ class _Loaded:
 
 def _load(file: str, image: str | None) -> _Loaded:
     """Read a kernel, or the decorrelation kernel of a run, with the field that it is for."""
-    from diffim_decorr.inspection import field_of
-    from diffim_decorr.io.exposures import read_exposure
-    from diffim_decorr.io.kernels import read_kernel
+    from diffim_decorr.difference.matching import MatchingKernel
+    from diffim_decorr.io.exposures import load_exposure
+    from diffim_decorr.io.kernels.registry import load_kernel
     from diffim_decorr.io.psi import holds_psi, read_psi
-    from diffim_decorr.matching import MatchingKernel
-    from diffim_decorr.spatial import Box
+    from diffim_decorr.qa.kernel_figures import field_of
 
     if holds_psi(file):
         psi = read_psi(file)
-        matching = MatchingKernel(psi.kernel, format="psi", parent_frame=False, name=psi.name)
-        return _Loaded(matching, Box(0, 0, psi.shape[1], psi.shape[0]), psi.xy0)
-    if image is None:
-        matching = read_kernel(file)
-        return _Loaded(matching, field_of(matching))
-    exposure = read_exposure(image)
-    matching = read_kernel(file, exposure.shape, exposure.header)
-    x0, y0 = exposure.xy0 if matching.parent_frame else (0, 0)
-    ny, nx = exposure.shape
-    return _Loaded(matching, Box(x0, y0, x0 + nx, y0 + ny), exposure.xy0)
+        matching = MatchingKernel(psi.kernel, "psi", parent_frame=False, name=psi.name)
+        xy0, field = psi.xy0, psi.kernel.field
+    elif image is None:
+        matching = load_kernel(file)
+        xy0, field = (0, 0), field_of(matching)
+    else:
+        exposure = load_exposure(image)
+        matching = load_kernel(file, exposure.shape, exposure.header)
+        xy0, field = exposure.xy0, field_of(matching, exposure.shape)
+    for remark in matching.remarks:
+        warn(remark)
+    if xy0 != (0, 0):
+        field = None if field is None else field.shifted(*xy0)
+        if not matching.parent_frame:
+            matching = replace(matching, kernel=matching.kernel.shifted(*xy0), parent_frame=True)
+    return _Loaded(matching, field)
 
 
-def _noise(svar: float, tvar: float) -> tuple[float, float]:
-    from math import isfinite
+def _check_output(output: str, file: str, options: KernelOptions) -> None:
+    from diffim_decorr.io.atomic import check_output
+    from diffim_decorr.io.hdus import split_spec
 
-    for name, value in (("--svar", svar), ("--tvar", tvar)):
-        if not (value >= 0 and isfinite(value)):
-            raise click.UsageError(f"{name} must be a number that is 0 or more, not {value:g}")
-    if not svar + tvar > 0:
-        raise click.UsageError("--svar and --tvar cannot both be 0: there is no noise")
-    return svar, tvar
-
-
-def _side(convolved: str) -> Any:
-    return None if convolved == "auto" else convolved
-
-
-def _check_output(output: str, file: str, image: str | None, overwrite: bool) -> None:
-    from diffim_decorr.io.fits import split_spec
-    from diffim_decorr.io.output import check_output
-
-    check_output(output, [split_spec(name)[0] for name in (file, image) if name is not None], overwrite)
+    read = [split_spec(name)[0] for name in (file, options.image) if name is not None]
+    check_output(output, read, options.overwrite)
 
 
 def _spread(first: int, end: int, count: int) -> list[float]:
@@ -355,8 +295,8 @@ def _places(field: Box) -> dict[str, tuple[float, float]]:
 def _sampled(matching: MatchingKernel, x: list[float], y: list[float]) -> NDArray[Any]:
     import numpy as np
 
-    images = [[matching.kernel.at(px, py) for px in x] for py in y]
-    return np.array(images)
+    all_x, all_y = (positions.ravel() for positions in np.meshgrid(x, y))
+    return matching.kernel.sample(all_x, all_y).reshape(len(y), len(x), *matching.kernel.shape)
 
 
 def _print(summary: dict[str, Any]) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
+
+from diffim_decorr.cli.options import chosen, options_of
+from diffim_decorr.errors import InputError
+from diffim_decorr.options import OutputOptions
 
 __all__ = ("psf",)
 
@@ -12,33 +18,26 @@ __all__ = ("psf",)
 @click.argument("x", type=float)
 @click.argument("y", type=float)
 @click.option("-o", "--output", required=True, metavar="FILE", help="The image to write.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
-def psf(file: str, x: float, y: float, output: str, overwrite: bool) -> None:
+@options_of(OutputOptions, "overwrite")
+def psf(file: str, x: float, y: float, output: str, **given: Any) -> None:
     """Write the PSF of FILE at X Y as an image with a sum of 1.
 
     FILE is what decorr run has written, or whatever its --psf takes. X and Y are 0-based pixels, in the parent frame if
     the file has one.
     """
     import numpy as np
-    from astropy.io import fits
 
-    from diffim_decorr.errors import InputError
-    from diffim_decorr.io.fits import split_spec
-    from diffim_decorr.io.output import check_output
+    from diffim_decorr.io.atomic import check_output
+    from diffim_decorr.io.hdus import split_spec
+    from diffim_decorr.io.output.stamps import write_psf_image
     from diffim_decorr.io.psfs import read_psf
-    from diffim_decorr.io.whole import whole_file
 
+    options = chosen(OutputOptions, given)
     if not (np.isfinite(x) and np.isfinite(y)):
         raise InputError(f"{x:g} {y:g} is no position")
-    check_output(output, [split_spec(file)[0]], overwrite)
+    check_output(output, [split_spec(file)[0]], options.overwrite)
     found = read_psf(file)
+    if not isinstance(found, np.ndarray):
+        found.check_inside(np.array([x]), np.array([y]), file)
     image = found if isinstance(found, np.ndarray) else found.at(x, y)
-    header = fits.Header(
-        [
-            ("PSFFILE", "".join(c if " " <= c <= "~" else "?" for c in file), "where the PSF is from"),
-            ("PSFX", x, "[pixel] where it was taken, 0-based"),
-            ("PSFY", y, "[pixel]"),
-        ]
-    )
-    with whole_file(output, overwrite) as temporary:
-        fits.PrimaryHDU(image.astype(np.float32), header).writeto(temporary, overwrite=True, checksum=True)
+    write_psf_image(output, image, file, (x, y), options.overwrite)

@@ -2,79 +2,39 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from diffim_decorr._version import __version__
+
 if TYPE_CHECKING:
-    from diffim_decorr.plan import Plan
-    from diffim_decorr.qa import QualityFigures
+    from diffim_decorr.options import LayoutName
+    from diffim_decorr.record import Record
 
-__all__ = ("figures", "print_extensions", "print_summary", "progress_bar")
+__all__ = ("print_extensions", "print_json", "print_summary", "progress_bar", "summary_of")
 
 
-def figures(path: str, plan: Plan, qa: QualityFigures) -> dict[str, Any]:
+def summary_of(record: Record, path: str | None = None, layout: LayoutName = "lsst") -> dict[str, Any]:
     """The object that ``--json`` prints; figures that could not be measured are null."""
+    summary: dict[str, Any] = {"schema": 1, "version": __version__}
+    if path is not None:
+        from diffim_decorr.run import output_paths
 
-    def number(value: float) -> float | None:
-        return float(value) if math.isfinite(value) else None
-
-    psi = plan.decorrelation
-    return {
-        "output": path,
-        "mode": "spatial" if plan.options.spatial else "constant",
-        "noise": {
-            "svar": plan.noise.science,
-            "tvar": plan.noise.template,
-            "model": plan.options.noise,
-            **_measured(plan),
-        },
-        "psi": {
-            "half_width": psi.half_width,
-            "modes": psi.modes,
-            "node_spacing": psi.node_spacing,
-            "energy_lost": psi.energy_lost,
-            "frequencies_limited": psi.frequencies_limited,
-            "error": psi.error,
-        },
-        "qa": {
-            "max_abs_rho_before": number(qa.max_abs_rho_before),
-            "max_abs_rho_after": number(qa.max_abs_rho_after),
-            "snr_std": number(qa.snr_std),
-            "pixels_used": qa.pixels_used,
-        },
-        "timings": {stage: round(seconds, 4) for stage, seconds in plan.timings.items()},
-        "warnings": plan.warnings,
-    }
+        files = output_paths(path, layout)
+        summary |= {"output": path} if len(files) == 1 else {"output": path, "files": files}
+    tree = record.tree()
+    return summary | {"mode": "spatial" if tree["options"].get("spatial") else "constant"} | tree
 
 
-def _measured(plan: Plan) -> dict[str, Any]:
-    """What was measured of the inputs' noise."""
-    from diffim_decorr.qa import max_abs_rho
+def print_json(summary: dict[str, Any]) -> None:
+    """Print one JSON object."""
+    import json
 
-    images = [
-        {
-            "name": contribution.name,
-            "side": contribution.side,
-            "variance": plane.measured.variance,
-            "variance_factor": plane.factor,
-            "max_abs_rho": max_abs_rho(plane.measured.correlation),
-            "plateau": plane.measured.plateau,
-            "pixels": plane.measured.pixels,
-        }
-        for contribution, plane in zip(plan.contributions, plan.planes, strict=True)
-        if plane.measured is not None
-    ]
-    if not images:
-        return {}
-    residual = plan.recipe.residual
-    return {
-        "images": images,
-        "residual_max_abs_rho": None if residual is None else max_abs_rho(residual),
-        "calibration": plan.calibration,
-    }
+    click.echo(json.dumps(summary, indent=2))
 
 
 def print_summary(summary: dict[str, Any], verbose: bool) -> None:
@@ -98,9 +58,9 @@ def print_summary(summary: dict[str, Any], verbose: bool) -> None:
     seconds = summary["timings"]
     stages = ", ".join(f"{stage} {value:.2f}" for stage, value in seconds.items() if stage != "total")
     rows.append(("seconds", f"{seconds['total']:.2f}" + (f" ({stages})" if verbose else "")))
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         for label, value in rows:
-            print(f"{label:<22}{value}")
+            click.echo(f"{label:<22}{value}")
         return
     from rich.console import Console
     from rich.table import Table
@@ -118,12 +78,12 @@ def print_extensions(path: str, summaries: list[dict[str, Any]], seconds: float)
     def shown(value: float | None) -> str:
         return "not measured" if value is None else f"{value:.4f}"
 
-    print(f"{'output':<22}{path}")
+    click.echo(f"{'output':<22}{path}")
     for summary in summaries:
         qa = summary["qa"]
         rho = f"{shown(qa['max_abs_rho_before'])} before, {shown(qa['max_abs_rho_after'])} after"
-        print(f"{summary['extension']:<22}max_abs_rho {rho}; snr_std {shown(qa['snr_std'])}")
-    print(f"{'seconds':<22}{seconds:.2f}")
+        click.echo(f"{summary['extension']:<22}max_abs_rho {rho}; snr_std {shown(qa['snr_std'])}")
+    click.echo(f"{'seconds':<22}{seconds:.2f}")
 
 
 @contextmanager

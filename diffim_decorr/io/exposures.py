@@ -7,6 +7,7 @@ SCI / ERR / DQ (JWST, HST), HOTPANTS layers (told apart by OBJECT), or a plain i
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,11 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from diffim_decorr.errors import InputError
-from diffim_decorr.exposure import Exposure
-from diffim_decorr.io.fits import (
+from diffim_decorr.errors import DecorrWarning, InputError
+from diffim_decorr.geometry import Box
+from diffim_decorr.images.exposure import Exposure
+from diffim_decorr.images.planes import DerivedPlane, Plane
+from diffim_decorr.io.hdus import (
     Extension,
     companion_hdu,
     first_image,
@@ -26,26 +29,25 @@ from diffim_decorr.io.fits import (
     image_plane,
     open_fits,
     pick,
-    readable_cards,
     select_hdu,
     split_spec,
 )
+from diffim_decorr.io.headers import first_card, parent_origin, readable_cards
+from diffim_decorr.io.mask_bits import bit_flags, named_planes
 from diffim_decorr.io.psfs import psf_hdu, read_psf
-from diffim_decorr.io.quality import bit_flags, named_planes
-from diffim_decorr.planes import DerivedPlane, Plane
-from diffim_decorr.spatial import Box, SpatialKernel
+from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.threads import serial_blas
 
-__all__ = ("parent_origin", "read_exposure")
+__all__ = ("Spec", "parent_origin", "read_exposure")
 
 Array = NDArray[Any]
-Spec = str | os.PathLike[str]
 
+Spec = str | os.PathLike[str]
 _HOTPANTS_NOISE = "HOTPANTS NOISE IMAGE"
 _NO_MASK: tuple[Plane | None, dict[str, int]] = (None, {})
-_PARENT_CARDS = (("CRVAL1A", 0), ("CRPIX1A", 1), ("CRVAL2A", 0), ("CRPIX2A", 1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Layers:
     """The HDUs of a file that make up one exposure."""
 
@@ -90,11 +92,63 @@ def read_exposure(
     Exposure
         Uncompressed pixels stay in the file until they are needed.
 
+    Warns
+    -----
+    DecorrWarning
+        If something in the file is not as it should be.
+
     Raises
     ------
     InputError
         If something cannot be read or does not fit together.
     """
+    exposure = load_exposure(spec, variance=variance, noise=noise, weight=weight, mask=mask, psf=psf, dq_bad=dq_bad)
+    for remark in exposure.remarks:
+        warnings.warn(remark, DecorrWarning, stacklevel=2)
+    return exposure
+
+
+def as_exposure(given: Any, what: str) -> Exposure:
+    """The exposure that is meant: an `Exposure`, an array, a `CCDData`, or the name of a file.
+
+    Parameters
+    ----------
+    given
+        What a user handed over.
+    what
+        What it is to be, for messages.
+
+    Raises
+    ------
+    InputError
+        If it is nothing of that kind, or cannot be read.
+    """
+    if isinstance(given, Exposure):
+        return given
+    if isinstance(given, str | os.PathLike):
+        return load_exposure(given)
+    # A CCDData is an instance of a class that only astropy.nddata defines: who has one has loaded that.
+    if any(kind.__name__ == "CCDData" for kind in type(given).__mro__):
+        return Exposure.from_ccddata(given, name=what)
+    if isinstance(given, np.ndarray):
+        return Exposure(given, name=what)
+    raise InputError(
+        f"{what}: must be an Exposure, an array, a CCDData or the name of a file, not {type(given).__name__}"
+    )
+
+
+@serial_blas()
+def load_exposure(
+    spec: Spec,
+    *,
+    variance: Spec | None = None,
+    noise: Spec | None = None,
+    weight: Spec | None = None,
+    mask: Spec | None = None,
+    psf: Spec | None = None,
+    dq_bad: str | int | None = None,
+) -> Exposure:
+    """As `read_exposure`; what a user should know of the file is in the remarks only."""
     if sum(other is not None for other in (variance, noise, weight)) > 1:
         raise InputError(f"{os.fspath(spec)}: give only one of a variance, a noise and a weight image")
     path, extension = split_spec(spec)
@@ -294,23 +348,6 @@ def _merged(headers: Sequence[fits.Header]) -> fits.Header:
     return header
 
 
-def _get(headers: Sequence[fits.Header], key: str, default: Any = None) -> Any:
-    return next((header[key] for header in headers if key in header), default)
-
-
-def parent_origin(headers: Sequence[fits.Header], name: str) -> tuple[int, int]:
-    """Position of the first pixel in the parent frame of an LSST exposure, (0, 0) where there is none."""
-    # The alternative WCS "A" of afw: the parent position of the first pixel (0-based).
-    if str(_get(headers, "CTYPE1A", "")).strip() != "LINEAR":
-        return 0, 0
-    cards = {key: _get(headers, key, default) for key, default in _PARENT_CARDS}
-    for key, value in cards.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**31:
-            raise InputError(f"{name}: card {key} = {value!r} is no position in a parent frame")
-    x0, y0 = (round(cards[f"CRVAL{k}A"] - (cards[f"CRPIX{k}A"] - 1)) for k in (1, 2))
-    return x0, y0
-
-
 def _missing_value(headers: Sequence[fits.Header]) -> float | None:
-    value = _get(headers, "MASKVAL")
+    value = first_card(headers, "MASKVAL")
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

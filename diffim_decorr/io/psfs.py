@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +13,13 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from diffim_decorr.errors import InputError
-from diffim_decorr.io.fits import (
-    companion_hdu,
-    damaged,
-    hdu_label,
-    open_fits,
-    read_array,
-    split_spec,
-)
-from diffim_decorr.psf import on_grid
-from diffim_decorr.spatial import PolynomialCoefficients, SpatialKernel
+from diffim_decorr.geometry import Box
+from diffim_decorr.io.hdus import companion_hdu, damaged, hdu_label, is_image, open_fits, read_array, split_spec
+from diffim_decorr.io.headers import parent_origin
+from diffim_decorr.kernels.coefficients import PolynomialCoefficients
+from diffim_decorr.kernels.grid import GridCoefficients, on_grid
+from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.threads import serial_blas
 
 __all__ = ("psf_hdu", "read_psf")
 
@@ -32,6 +31,7 @@ _LANCZOS = 4
 _PSFEX_CARDS = ("POLNAXIS", "PSFNAXIS", "PSFAXIS1", "PSFAXIS2", "PSF_SAMP")
 
 
+@serial_blas()
 def read_psf(spec: str | os.PathLike[str], xy0: tuple[int, int] = (0, 0)) -> Array | SpatialKernel:
     """Read a PSF, normalised to a sum of 1 everywhere.
 
@@ -74,11 +74,29 @@ def psf_hdu(path: str, hdus: fits.HDUList, hdu: Any, xy0: tuple[int, int]) -> Ar
     pixels = read_array(hdus, hdu, name)
     if pixels.ndim == 3:
         psf = _grid(pixels, path, hdus, hdu)
-        return psf if isinstance(psf, np.ndarray) else psf.shifted(-xy0[0], -xy0[1])
+        if isinstance(psf, np.ndarray):
+            return psf
+        return replace(psf, field=_field(hdus, hdu, psf, name)).shifted(-xy0[0], -xy0[1])
     if pixels.ndim != 2:
         raise InputError(f"{name}: a PSF must be a 2-D image, not an array of shape {pixels.shape}")
     image: Array = _normalised(pixels[None], name)[0]
     return image
+
+
+def _field(hdus: fits.HDUList, hdu: Any, psf: SpatialKernel, name: str) -> Box:
+    """Where in the parent frame a PSF on a grid holds: all over the image in the same file, or about its positions."""
+    versions = [other for other in hdus if other.ver == hdu.ver and is_image(other)]
+    image = next((other for other in versions if other.name in ("IMAGE", "SCI", "PRIMARY")), None)
+    if image is not None:
+        height, width = image.shape[-2:]
+        return Box(0, 0, width, height).shifted(*parent_origin([image.header, hdus[0].header], name))
+    assert isinstance(psf.coefficients, GridCoefficients)
+    # Without an image, as far beyond the outermost positions as these are from their neighbours.
+    ends = []
+    for knots in (psf.coefficients.x, psf.coefficients.y):
+        steps = np.diff(knots)[[0, -1]] if len(knots) > 1 else np.zeros(2)
+        ends.append((math.floor(knots[0] - steps[0]), math.ceil(knots[-1] + steps[1]) + 1))
+    return Box(ends[0][0], ends[1][0], ends[0][1], ends[1][1])
 
 
 def _has_pixels(hdu: Any) -> bool:
@@ -169,7 +187,12 @@ def _psfex(hdu: Any, name: str) -> Array | SpatialKernel:
         return image
     # X and Y of FITS begin at 1.
     position = origin[0] - 1, origin[1] - 1
-    return SpatialKernel(basis, PolynomialCoefficients(np.eye(len(powers)), powers, position, scale))
+    # The model was fitted within half a scale of its origin; polynomials are not to be believed much farther out.
+    (x0, x1), (y0, y1) = (
+        (math.floor(o - abs(s)), math.ceil(o + abs(s)) + 1) for o, s in zip(position, scale, strict=True)
+    )
+    coefficients = PolynomialCoefficients(np.eye(len(powers)), powers, position, scale)
+    return SpatialKernel(basis, coefficients, Box(x0, y0, x1, y1))
 
 
 def _psfex_polynomial(

@@ -10,12 +10,15 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from diffim_decorr.companions import DecorrelationKernel
 from diffim_decorr.errors import InputError
-from diffim_decorr.io.exposures import parent_origin
-from diffim_decorr.io.fits import damaged, hdu_label, open_fits, read_array, select_hdu, split_spec
-from diffim_decorr.masks import REPLACED_PLANES
-from diffim_decorr.spatial import Box, GridCoefficients, PiecewiseCoefficients, SpatialKernel
+from diffim_decorr.geometry import Box
+from diffim_decorr.io.hdus import damaged, hdu_label, open_fits, read_array, select_hdu, split_spec
+from diffim_decorr.io.headers import parent_origin
+from diffim_decorr.kernels.grid import GridCoefficients
+from diffim_decorr.kernels.piecewise import PiecewiseCoefficients
+from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.options import REPLACED_PLANES
+from diffim_decorr.psi.stored import DecorrelationKernel
 
 __all__ = ("holds_psi", "read_psi")
 
@@ -78,7 +81,7 @@ def read_psi(path: str | os.PathLike[str]) -> DecorrelationKernel:
         primary = hdu.header if "DCVERS" in hdu.header else hdus[0].header
         planes = primary.get("DCREPPL")
         return DecorrelationKernel(
-            SpatialKernel(basis, pieces[0][1] if one else PiecewiseCoefficients(pieces)),
+            SpatialKernel(basis, pieces[0][1] if one else PiecewiseCoefficients(pieces), Box(0, 0, shape[1], shape[0])),
             (shape[0], shape[1]),
             variance=sum(_number(primary, card, 0.0, f"{name}[0]") for card in ("DCSVAR", "DCTVAR")),
             margin=int(_number(table.header, "MARGIN", 0, label)),

@@ -1,0 +1,29 @@
+"""Types of the keywords of `decorrelate`, for type checkers. Written by `make tables`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+__all__ = ("OptionKeywords",)
+
+
+class OptionKeywords(TypedDict, total=False):
+    """Fields of `Options`."""
+
+    spatial: bool
+    kernel_at: tuple[float, float] | None
+    convolved: Literal["auto", "template", "science"] | None
+    noise: Literal["white", "measured"]
+    score: bool
+    svar: float | None
+    tvar: float | None
+    bad_planes: Sequence[str] | str
+    replace_planes: Sequence[str] | str
+    variance: Literal["full", "estimate"]
+    node_spacing: float
+    tolerance: float
+    half_width: int | None
+    max_gain: float
+    bad_fraction: float
+    threads: int | None

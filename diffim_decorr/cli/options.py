@@ -1,0 +1,79 @@
+"""Options of the command line, made from their declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from diffim_decorr.declare import Declared, Option, declared
+from diffim_decorr.errors import UsageError
+
+__all__ = ("chosen", "options_of")
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_Group = TypeVar("_Group", bound=Declared)
+
+
+def options_of(group: type[Declared], *names: str) -> Callable[[_Command], _Command]:
+    """A decorator that gives a command the options of a group, or those of some names."""
+
+    def decorate(command: _Command) -> _Command:
+        for name, option in reversed(declared(group).items()):
+            if not names or name in names:
+                command = _click_option(option)(command)
+        return command
+
+    return decorate
+
+
+def chosen(group: type[_Group], given: dict[str, Any]) -> _Group:
+    """The options of a group, taken out of what a command was given."""
+    return group(**{name: given.pop(name) for name in declared(group) if name in given})
+
+
+def _click_option(option: Option) -> Callable[[_Command], _Command]:
+    names = [option.name, option.flag, *([option.short] if option.short else [])]
+    # Files that are not named are not there.
+    silent = option.required or option.kind == "flag" or (option.default is None and not option.unset)
+    shown = "" if silent else f"  [default: {option.shown_default}]"
+    keywords: dict[str, Any] = {
+        "required": option.required,
+        "help": f"{option.help}{shown}",
+        "default": None if option.required else option.default,
+        "callback": _checked(option),
+        "metavar": option.metavar or None,
+    }
+    if option.kind == "choice":
+        # The word for None is one of the choices.
+        keywords |= {"type": click.Choice(option.words_to_choose), "metavar": None}
+        if option.default is None:
+            keywords["default"] = option.unset if option.unset in option.words_to_choose else None
+    elif option.kind == "flag":
+        keywords |= {"is_flag": True, "metavar": None}
+    elif option.kind == "point":
+        keywords |= {"type": float, "nargs": 2}
+    elif option.kind in ("int", "float"):
+        keywords["type"] = int if option.kind == "int" else float
+    else:
+        keywords["type"] = str
+        if option.kind in ("names", "shape"):
+            keywords["default"] = None
+    return click.option(*names, **keywords)
+
+
+def _checked(option: Option) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """A value that was typed in the form that is worked with."""
+
+    def check(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
+        if option.required:
+            return value
+        if value is None:
+            return option.default
+        try:
+            return option.checked(value, called="it")
+        except UsageError as error:
+            raise click.BadParameter(f"{error}.") from error
+
+    return check

@@ -1,0 +1,237 @@
+"""The inputs of a run: checked, and brought into one frame, that of the arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from diffim_decorr.difference.contributions import Contribution, total_kernels, weights_of
+from diffim_decorr.difference.matching import MatchingKernel
+from diffim_decorr.errors import InputError, UsageError
+from diffim_decorr.images.exposure import Exposure
+from diffim_decorr.images.union import MaskUnion
+from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.options import Options
+from diffim_decorr.record import MatchingFigures
+
+__all__ = ("Subtraction", "refuse_second_time", "subtraction_of")
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Subtraction:
+    """A difference, and what it was made of, in the pixel coordinates of the arrays.
+
+    Parameters
+    ----------
+    science, template, difference
+        The images, all of one shape.
+    matching
+        The matching kernel.
+    contributions
+        The images that the difference is made of: science and template, or those of stacks.
+    weights
+        Of each in the stack of its side.
+    kernels
+        What each of them was convolved with in all.
+    masks
+        The union of the inputs' masks.
+    point_source
+        PSF of the image that was not convolved, and what the science image was convolved with; nothing if it is not
+        known.
+    remarks
+        What a user should know of the inputs.
+    """
+
+    science: Exposure
+    template: Exposure
+    difference: Exposure
+    matching: MatchingKernel
+    contributions: tuple[Contribution, ...]
+    weights: tuple[float, ...]
+    kernels: tuple[SpatialKernel, ...]
+    masks: MaskUnion
+    point_source: tuple[SpatialKernel, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx)"""
+        return self.difference.shape
+
+    def place_of_constant(self, options: Options) -> tuple[float, float] | None:
+        """Where the kernels are taken for a ψ that is the same everywhere; None if it varies.
+
+        Raises
+        ------
+        InputError
+            If there is no matching kernel at the place that was asked for.
+        """
+        if options.spatial:
+            return None
+        ny, nx = self.shape
+        boxes = self.matching.kernel.boxes
+        x, y = options.kernel_at or ((nx - 1) / 2, (ny - 1) / 2)
+        if not boxes or any(box.contains(x, y) for box in boxes):
+            return x, y
+        if options.kernel_at is not None:
+            raise InputError(f"{self.matching.name}: none of its {len(boxes)} regions has the position {x:g} {y:g}")
+        # The centre was only the usual choice: as good as the next place that has a kernel.
+        near = [(min(max(x, box.x0), box.x1 - 1), min(max(y, box.y0), box.y1 - 1)) for box in boxes]
+        return min(near, key=lambda place: (place[0] - x) ** 2 + (place[1] - y) ** 2)
+
+    def figures(self, options: Options) -> MatchingFigures:
+        """What is to be recorded of the matching kernel."""
+        sides = {options.convolved or side or "template" for side in self.matching.convolved}
+        convolved = sides.pop() if len(sides) == 1 else "by region"
+        return MatchingFigures(self.matching.format, convolved, self.place_of_constant(options))
+
+
+def subtraction_of(
+    science: Exposure,
+    template: Exposure,
+    difference: Exposure,
+    kernel: MatchingKernel | SpatialKernel,
+    options: Options,
+    *,
+    psf: ArrayLike | SpatialKernel | None = None,
+    science_kernel: MatchingKernel | SpatialKernel | None = None,
+    contributions: Sequence[Contribution] = (),
+) -> Subtraction:
+    """Check that the inputs fit together; see `decorrelate` for the parameters.
+
+    Raises
+    ------
+    InputError
+        If they do not.
+    """
+    refuse_second_time(difference)
+    matching = _placed(kernel, difference)
+    own = None if science_kernel is None else _placed(science_kernel, difference).kernel
+    if options.score:
+        if own is None:
+            raise UsageError("a score image needs the kernel of the pre-convolution (--pre-conv-kernel)")
+        # The difference was pre-convolved with the PSF's reflection: it is a correlation with the PSF.
+        own = _reflected(own)
+    placed = tuple(c if c.kernel is None else replace(c, kernel=_placed(c.kernel, difference)) for c in contributions)
+    contributions = placed or _ordinary(science, template, options)
+    _check(science, template, difference, matching, options, contributions)
+    return Subtraction(
+        science,
+        template,
+        difference,
+        matching,
+        contributions,
+        weights_of(contributions),
+        total_kernels(contributions, matching.sides(options.convolved, own)),
+        MaskUnion.of((difference, science, template)),
+        _point_source(science, template, matching, options, psf, own),
+        tuple(_remarks(science, template, difference, matching, options)),
+    )
+
+
+def refuse_second_time(exposure: Exposure) -> None:
+    """Refuse an image that a run or its kernel has been applied to already."""
+    if "DCVERS" in (exposure.header or {}):
+        raise InputError(f"{exposure.name}: has been decorrelated already (it has a card DCVERS)")
+
+
+def _placed(kernel: MatchingKernel | SpatialKernel, difference: Exposure) -> MatchingKernel:
+    """A kernel in the pixel coordinates of the arrays."""
+    matching = MatchingKernel(kernel) if isinstance(kernel, SpatialKernel) else kernel
+    return matching.placed(difference.xy0)
+
+
+def _reflected(kernel: SpatialKernel) -> SpatialKernel:
+    """The kernel whose convolution is the correlation with this one."""
+    odd = np.pad(kernel.basis, [(0, 0), *((0, 1 - n % 2) for n in kernel.shape)])
+    return SpatialKernel(odd[:, ::-1, ::-1], kernel.coefficients, kernel.field)
+
+
+def _ordinary(science: Exposure, template: Exposure, options: Options) -> tuple[Contribution, ...]:
+    """A science image and a template."""
+    given = [None if variance is None else variance**0.5 for variance in (options.svar, options.tvar)]
+    return (
+        Contribution("science", science, noise=given[0], name=science.name),
+        Contribution("template", template, noise=given[1], name=template.name),
+    )
+
+
+def _point_source(
+    science: Exposure,
+    template: Exposure,
+    matching: MatchingKernel,
+    options: Options,
+    given: ArrayLike | SpatialKernel | None,
+    science_kernel: SpatialKernel | None,
+) -> tuple[SpatialKernel, ...]:
+    """PSF of the difference: that of the image that was not convolved, or of the pre-convolved science image."""
+    sides = {options.convolved or side or "template" for side in matching.convolved}
+    if given is None and len(sides) == 1:
+        given = template.psf if sides == {"science"} else science.psf
+    if given is None and options.score and science_kernel is not None:
+        given = _reflected(science_kernel)
+    if given is None:
+        return ()
+    psf = given if isinstance(given, SpatialKernel) else SpatialKernel.constant(given)
+    return (psf,) if science_kernel is None else (psf, science_kernel)
+
+
+def _check(
+    science: Exposure,
+    template: Exposure,
+    difference: Exposure,
+    kernel: MatchingKernel,
+    options: Options,
+    contributions: Sequence[Contribution],
+) -> None:
+    ny, nx = difference.shape
+    for exposure in (science, template, *(c.exposure for c in contributions if c.exposure is not None)):
+        if exposure.shape != difference.shape:
+            mine, its = (f"{e.shape[1]} x {e.shape[0]}" for e in (exposure, difference))
+            raise InputError(f"{exposure.name}: has {mine} pixels, but the difference {difference.name} has {its}")
+        if (0, 0) not in (exposure.xy0, difference.xy0) and exposure.xy0 != difference.xy0:
+            raise InputError(
+                f"{exposure.name}: begins at {exposure.xy0} of its parent frame, but the difference "
+                f"{difference.name} at {difference.xy0}"
+            )
+    for side in ("science", "template"):
+        if not any(contribution.side == side for contribution in contributions):
+            raise InputError(f"there is no contribution on the {side} side")
+    height, width = kernel.kernel.shape
+    if height > ny or width > nx:
+        raise InputError(f"{kernel.name}: the kernel has {width} x {height} pixels, more than the image's {nx} x {ny}")
+    if options.kernel_at is not None:
+        x, y = options.kernel_at
+        if not (-0.5 <= x < nx - 0.5 and -0.5 <= y < ny - 0.5):
+            frame = "" if difference.xy0 == (0, 0) else ", counted from the first pixel and not in the parent frame"
+            raise UsageError(f"kernel_at {x:g} {y:g} lies outside the image of {nx} x {ny} pixels{frame}")
+
+
+def _remarks(
+    science: Exposure, template: Exposure, difference: Exposure, matching: MatchingKernel, options: Options
+) -> Iterator[str]:
+    """What a user should know of the inputs."""
+    exposures = (science, template, difference)
+    for source in (*exposures, matching):
+        yield from source.remarks
+    known = {name for exposure in exposures for name in exposure.mask_planes}
+    listed = f"there are {', '.join(sorted(known))}" if known else "there are none at all"
+    for name in ("bad_planes", "replace_planes"):
+        for plane in options.changed().get(name, ()):
+            if plane not in known:
+                yield f"--{name.replace('_', '-')}: no mask has a plane {plane}; {listed}"
+    place = None if options.spatial or options.kernel_at else ((n - 1) / 2 for n in difference.shape[::-1])
+    if place is not None:
+        x, y = place
+        boxes = matching.kernel.boxes
+        if boxes and not any(box.contains(x, y) for box in boxes):
+            yield (
+                f"{matching.name}: the centre of the image lies in none of its {len(boxes)} regions; the nearest place "
+                "that does is taken (--kernel-at chooses another, --spatial follows the kernel everywhere)"
+            )

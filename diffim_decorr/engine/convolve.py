@@ -1,0 +1,145 @@
+"""Convolving images with kernels that vary over the field, by tiled real FFTs.
+
+``(K * I)(x) = sum_n c_n(x) (B_n * I)(x)`` is exact for a kernel of basis images and coefficient functions. Each tile
+is transformed once for all basis images; a constant kernel is the case of one basis image.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.engine.tiles import Tiling
+from diffim_decorr.fft import forward, inverse, kernel_transform
+from diffim_decorr.geometry import Box
+from diffim_decorr.kernels.bank import KernelBank
+from diffim_decorr.kernels.spatial import SpatialKernel
+
+__all__ = ("TileConvolver", "Workspace", "convolve")
+
+Array = NDArray[Any]
+
+
+class Workspace(threading.local):
+    """Arrays that a thread uses again for each tile: fetching them anew costs more than what is done with them."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[tuple[str, tuple[int, ...], np.dtype[Any]], Array] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """The thread's own array of that name, shape and type, with whatever is in it."""
+        key = (name, shape, np.dtype(dtype))
+        if key not in self._arrays:
+            self._arrays[key] = np.zeros(shape, dtype)
+        return self._arrays[key]
+
+
+class TileConvolver:
+    """Convolves tiles with a filter bank.
+
+    Parameters
+    ----------
+    bank
+        The kernels.
+    tiling
+        The tiles and their halo, which must not be smaller than the kernels' reach.
+    workspace
+        Where intermediate results are kept; it may be shared with others.
+    """
+
+    def __init__(self, bank: KernelBank, tiling: Tiling, workspace: Workspace | None = None) -> None:
+        if bank.reach > tiling.halo:
+            raise ValueError(f"a halo of {tiling.halo} pixels is too small for kernels that reach {bank.reach}")
+        self.bank = bank.simplified()
+        self._tiling = tiling
+        self._workspace = workspace or Workspace()
+        self._spectra: dict[np.dtype[Any], Array] = {}
+        self._lock = threading.Lock()
+
+    def _kernels(self, dtype: np.dtype[Any]) -> Array:
+        """The kernels' transforms, made when they are first wanted."""
+        with self._lock:
+            if dtype not in self._spectra:
+                kind = np.result_type(dtype, np.complex64)
+                self._spectra[dtype] = kernel_transform(self.bank.bases, self._tiling.fft_shape, kind)
+            return self._spectra[dtype]
+
+    def __call__(self, tile: Box, images: Sequence[Array | None]) -> Array:
+        """Convolve one tile.
+
+        Parameters
+        ----------
+        tile
+            The tile's pixels.
+        images
+            For each image the tile with its halo in an array of the tiling's `fft_shape`, the halo's first pixel at
+            the origin, and zeros where there is no image. Their type, float32 or float64, is that of the work. Instead
+            of an image that is zero everywhere there may be None, but not of all.
+
+        Returns
+        -------
+        result
+            Pixels (ny, nx) of the tile, in the workspace: the next call of the same thread overwrites them.
+        """
+        present = [(k, image) for k, image in enumerate(images) if image is not None]
+        shape, dtype = present[0][1].shape, present[0][1].dtype
+        of_kernels = self._kernels(dtype)
+        kernels = [of_kernels[k] for k, _ in present]
+        half, complex_type = kernels[0].shape[1:], kernels[0].dtype
+        spectra = [forward(image, self._workspace.array(f"spectrum{k}", half, complex_type)) for k, image in present]
+        product, term = (self._workspace.array(name, half, complex_type) for name in ("product", "term"))
+        convolved = self._workspace.array("convolved", shape, dtype)
+        halo, (ny, nx) = self._tiling.halo, tile.shape
+        inner = convolved[halo : halo + ny, halo : halo + nx]
+
+        def convolve_mode(n: int) -> None:
+            np.multiply(spectra[0], kernels[0][n], out=product)
+            for spectrum, kernel in zip(spectra[1:], kernels[1:], strict=True):
+                np.multiply(spectrum, kernel[n], out=term)
+                np.add(product, term, out=product)
+            inverse(product, shape[1], convolved)
+
+        if self.bank.coefficients.is_constant:
+            convolve_mode(0)
+            return inner
+        result = self._workspace.array("result", tile.shape, dtype)
+        result[...] = 0
+        columns, rows = np.arange(tile.x0, tile.x1), np.arange(tile.y0, tile.y1)
+        for n, weights in enumerate(self.bank.coefficients.each(columns, rows)):
+            if weights.any():
+                convolve_mode(n)
+                np.multiply(inner, weights, out=inner, casting="same_kind")
+                np.add(result, inner, out=result)
+        return result
+
+
+def convolve(image: Array, kernel: SpatialKernel) -> Array:
+    """Convolve an image with a kernel that may vary over the field, with zeros beyond the edges.
+
+    Parameters
+    ----------
+    image
+        Pixels (ny, nx), all finite.
+    kernel
+        The kernel; it is taken where the result's pixel is.
+
+    Returns
+    -------
+    result
+        Pixels (ny, nx), float64.
+    """
+    bank = KernelBank.of(kernel)
+    tiling = Tiling((image.shape[0], image.shape[1]), bank.reach)
+    convolver = TileConvolver(bank, tiling)
+    result: Array = np.empty(image.shape)
+    for tile in tiling:
+        padded = np.zeros(tiling.fft_shape)
+        window = tile.grown(tiling.halo)
+        inside = window.clipped(tiling.shape)
+        padded[inside.shifted(-window.x0, -window.y0).slices] = image[inside.slices]
+        result[tile.slices] = convolver(tile, [padded])
+    return result

@@ -1,0 +1,52 @@
+"""Which pixels of a tile owe too much to pixels that are replaced, or outside the image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.engine.convolve import TileConvolver, Workspace
+from diffim_decorr.engine.job import Job
+from diffim_decorr.engine.kernel_sums import KernelSums
+from diffim_decorr.engine.tiles import Tiling
+from diffim_decorr.engine.variance import Buffer
+from diffim_decorr.geometry import Box
+from diffim_decorr.kernels.bank import KernelBank
+
+__all__ = ("Flags",)
+
+Array = NDArray[Any]
+
+# Shares below these are not told from rounding by transforms in single and in double precision.
+_SINGLE, _DOUBLE = 1e-4, 1e-12
+
+
+class Flags:
+    """Sets EDGE and DECORR_BAD in the masks of tiles."""
+
+    def __init__(self, job: Job, tiling: Tiling, workspace: Workspace, buffer: Buffer) -> None:
+        bank = KernelBank.of(job.footprint)
+        self._spread = TileConvolver(bank, tiling, workspace)
+        self._sums = KernelSums(bank, job.shape)
+        self._buffer = buffer
+        self._precise = job.bad_fraction < _SINGLE
+        self._limit = max(job.bad_fraction, _DOUBLE)
+        self._edge, self._bad = (job.masks.bits([name]) for name in ("EDGE", "DECORR_BAD"))
+
+    def __call__(self, tile: Box, window: Box, inside: Box, mask: Array, replaced: Array | None) -> None:
+        """Set them in a tile's mask, given the window that it is seen in and which pixels inside are replaced."""
+        limit = self._limit
+        outside = [(index, 1 - share) for index, share in self._sums.inside(tile, [1.0])]
+        for index, fraction in outside:
+            mask[index] |= np.where(fraction > limit, self._edge, np.int32(0))
+        if replaced is None:
+            return
+        padded, pixels = self._buffer("replaced", window, inside)
+        pixels[...] = replaced
+        lost = self._spread(tile, [padded.astype(np.float64) if self._precise else padded])
+        bad = lost > limit
+        for index, fraction in outside:
+            bad[index] |= (lost[index] + fraction > limit) & (fraction <= limit)
+        mask[bad] |= self._bad

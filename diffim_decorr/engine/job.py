@@ -1,0 +1,86 @@
+"""What has to be known to work on a tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diffim_decorr.engine.tiles import Tiling
+from diffim_decorr.geometry import Box
+from diffim_decorr.images.planes import Plane
+from diffim_decorr.images.union import MaskUnion
+from diffim_decorr.kernels.bank import KernelBank
+from diffim_decorr.kernels.spatial import SpatialKernel
+
+__all__ = ("Job", "VariancePlane")
+
+
+@dataclass(frozen=True, eq=False)
+class VariancePlane:
+    """A variance plane, and its value in the background."""
+
+    plane: Plane
+    level: float
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """An image to be convolved with ψ, and what goes with it.
+
+    Parameters
+    ----------
+    image
+        The image, (ny, nx).
+    missing_value
+        Pixels of this value hold no data, besides those that are not finite; None if there is no such value.
+    regions
+        Rectangles outside of which there was no matching kernel, and so is no image; none if it was everywhere.
+    masks
+        Its mask.
+    replaced
+        Mask planes whose pixels are replaced.
+    psi
+        What the image is convolved with.
+    footprint
+        How much each pixel matters to its neighbours: |ψ|, with a sum of 1.
+    variances, variance_kernels
+        The variance planes, and the kernels that they are convolved with and summed; none if no variance is known.
+    full
+        Whether they are convolved, or weighted with the sums of the kernels.
+    sigma
+        Scatter of the image's background, which tells what is bright; 0 if it is not known.
+    bad_fraction
+        Share of the footprint on replaced pixels, or outside the image, above which a pixel is flagged.
+    threads
+        Number of threads.
+    margin
+        Least margin of the tiles. With the same one the same pixels come out, bit for bit.
+    """
+
+    image: Plane
+    missing_value: float | None
+    regions: tuple[Box, ...]
+    masks: MaskUnion
+    replaced: tuple[str, ...]
+    psi: SpatialKernel
+    footprint: SpatialKernel
+    variances: tuple[VariancePlane, ...]
+    variance_kernels: KernelBank
+    full: bool
+    sigma: float
+    bad_fraction: float
+    threads: int
+    margin: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx)"""
+        return self.image.shape
+
+    @property
+    def halo(self) -> int:
+        """How many pixels around a tile it takes to work on it."""
+        return max(max(self.psi.shape) // 2, self.variance_kernels.reach, self.margin)
+
+    def tiling(self, shape: tuple[int, int] | None = None) -> Tiling:
+        """Tiles of the image, or of windows of some shape."""
+        return Tiling(shape or self.shape, self.halo)

@@ -1,0 +1,90 @@
+"""Sums of kernels that vary over the field, and of their parts that lie inside the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.geometry import Box
+from diffim_decorr.kernels.bank import KernelBank
+
+__all__ = ("KernelSums",)
+
+Array = NDArray[Any]
+
+
+class KernelSums:
+    """What the kernels of a filter bank sum to at each pixel of an image.
+
+    That is what a convolution makes of an image that is 1 everywhere, without any transform.
+
+    Parameters
+    ----------
+    bank
+        The kernels.
+    shape
+        Of the image, (ny, nx).
+    """
+
+    def __init__(self, bank: KernelBank, shape: tuple[int, int]) -> None:
+        self._shape = shape
+        bank = bank.simplified()
+        self._coefficients = bank.coefficients
+        images, count, height, width = bank.bases.shape
+        self._size = height, width
+        # table[k, n, j, i] is the sum of the first j rows and i columns of basis image n for image k.
+        self._table = np.zeros((images, count, height + 1, width + 1))
+        self._table[:, :, 1:, 1:] = bank.bases.cumsum(axis=2).cumsum(axis=3)
+
+    def whole(self, tile: Box, levels: Sequence[float] | Array) -> Array:
+        """What the kernels of a tile's pixels make of images that are at some levels everywhere.
+
+        Parameters
+        ----------
+        tile
+            The tile's pixels.
+        levels
+            That of each image.
+
+        Returns
+        -------
+        sums
+            Of the tile's shape, or (1, 1) if they are all equal.
+        """
+        totals: Array = np.tensordot(levels, self._table[:, :, -1, -1], axes=1)
+        if self._coefficients.is_constant:
+            return totals[:, None]
+        x, y = np.arange(tile.x0, tile.x1), np.arange(tile.y0, tile.y1)
+        sums: Array = self._coefficients.combined(totals[None]).grid(x, y)[0]
+        return sums
+
+    def inside(self, tile: Box, levels: Sequence[float] | Array) -> Iterator[tuple[tuple[Array, ...], Array]]:
+        """The same where kernels reach beyond the image, of whose pixels only those inside count.
+
+        Yields
+        ------
+        index, sums
+            Where in an array of the tile's shape, and the sums there.
+        """
+        height, width = self._size
+        y, x = np.arange(tile.y0, tile.y1), np.arange(tile.x0, tile.x1)
+        first_y, last_y = _overlap(y, self._shape[0], height)
+        first_x, last_x = _overlap(x, self._shape[1], width)
+        near_y, near_x = last_y - first_y < height, last_x - first_x < width
+        for rows, columns in ((near_y, np.ones_like(near_x)), (~near_y, near_x)):
+            if rows.any() and columns.any():
+                table = np.tensordot(levels, self._table, axes=1)
+                bands = table[:, last_y[rows]] - table[:, first_y[rows]]
+                weights = self._coefficients.grid(x[columns], y[rows])
+                weights = weights * (bands[:, :, last_x[columns]] - bands[:, :, first_x[columns]])
+                yield np.ix_(rows, columns), weights.sum(axis=0)
+
+
+def _overlap(positions: Array, size: int, width: int) -> tuple[Array, Array]:
+    """First and last + 1 index of the kernel pixels that fall inside: pixel k looks at position - (k - width // 2)."""
+    first = np.clip(positions + width // 2 - (size - 1), 0, width)
+    last = np.clip(positions + width // 2 + 1, 0, width)
+    return first, np.maximum(first, last)

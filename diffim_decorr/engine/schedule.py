@@ -1,0 +1,119 @@
+"""All tiles of an image, several at a time, into a sink: as many as there are threads and memory for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.engine.job import Job
+from diffim_decorr.engine.sinks import Sink
+from diffim_decorr.engine.tile_work import TileWork
+from diffim_decorr.geometry import Box
+from diffim_decorr.threads import within_memory
+
+__all__ = ("Progress", "convolve_image")
+
+Array = NDArray[Any]
+Progress = Callable[[int, int], None]
+
+# Bytes for the tiles in flight and their rows. What a tile takes grows with the number of threads only up to here.
+_BUDGET = 360 << 20
+# Arrays of the transforms' size that a thread works with, and more for each variance plane; their rows, with as many
+# planes of input and output.
+_ARRAYS, _ARRAYS_EACH = 11, 2
+_PLANES, _PLANES_EACH = 7, 1
+
+
+def convolve_image(job: Job, sink: Sink, progress: Progress | None = None) -> None:
+    """Convolve an image with ψ, propagate variance and mask, tile by tile.
+
+    Parameters
+    ----------
+    job
+        What is to be done.
+    sink
+        Where the result goes.
+    progress
+        Called with the number of tiles done and the number of all.
+    """
+    work = TileWork(job)
+    tiles = list(work.tiling)
+    rows = _Rows(work, sink)
+    lock = threading.Lock()
+    done = 0
+
+    def process(tile: Box) -> None:
+        nonlocal done
+        with lock:
+            arrays = rows.arrays(tile)
+        work(tile, *(array[:, tile.x0 : tile.x1] for array in arrays))
+        with lock:
+            complete = rows.complete(tile)
+            done += 1
+            if progress is not None:
+                progress(done, len(tiles))
+        if complete:
+            sink.write(tile.y0, *arrays)
+            with lock:
+                rows.release(tile)
+
+    with ThreadPoolExecutor(_workers(job, work)) as pool:
+        futures = [pool.submit(process, tile) for tile in tiles]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+
+
+def _workers(job: Job, work: TileWork) -> int:
+    """How many tiles may be worked on at once; what comes out is the same for any number."""
+    height, width = work.tiling.fft_shape
+    each = 4 * height * width * (_ARRAYS + _ARRAYS_EACH * len(job.variances))
+    # Two rows of tiles are in flight: the one that is being finished, and the one that is begun.
+    rows = 2 * 4 * height * job.shape[1] * (_PLANES + _PLANES_EACH * len(job.variances))
+    return within_memory(job.threads, each, _BUDGET - rows)
+
+
+class _Rows:
+    """Pixels of rows of tiles, kept until all tiles of a row are done; not safe without a lock."""
+
+    def __init__(self, work: TileWork, sink: Sink) -> None:
+        self._width = work.tiling.shape[1]
+        self._work = work
+        self._sink = sink
+        self._left = {y0: len(work.tiling.columns) for y0, _ in work.tiling.rows}
+        self._held: dict[int, Any] = {}
+        self._arrays: dict[int, tuple[Array, Array, Array]] = {}
+        self._free: list[tuple[Array, Array, Array]] = []
+
+    def arrays(self, tile: Box) -> tuple[Array, Array, Array]:
+        """Image, mask and variance of a tile's row."""
+        if tile.y0 not in self._arrays:
+            self._held[tile.y0] = self._work.held(tile)
+            self._arrays[tile.y0] = self._sink.rows(tile.y0, tile.y1) or self._buffers((tile.shape[0], self._width))
+        return self._arrays[tile.y0]
+
+    def _buffers(self, shape: tuple[int, int]) -> tuple[Array, Array, Array]:
+        fitting = next((k for k, free in enumerate(self._free) if free[0].shape == shape), None)
+        if fitting is not None:
+            return self._free.pop(fitting)
+        image, variance = (np.empty(shape, dtype=np.float32) for _ in range(2))
+        return image, np.empty(shape, dtype=np.int32), variance
+
+    def complete(self, tile: Box) -> bool:
+        """Note that a tile is done; whether its row is."""
+        self._left[tile.y0] -= 1
+        return self._left[tile.y0] == 0
+
+    def release(self, tile: Box) -> None:
+        """Let a row's arrays be used again, and its input go."""
+        del self._held[tile.y0]
+        self._free.append(self._arrays.pop(tile.y0))

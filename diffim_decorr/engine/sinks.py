@@ -1,0 +1,45 @@
+"""Where the result of the engine goes."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.geometry import Box
+
+__all__ = ("MemorySink", "Sink")
+
+Array = NDArray[Any]
+
+
+class Sink(Protocol):
+    """Takes rows of pixels, in any order and from several threads."""
+
+    def rows(self, y0: int, y1: int) -> tuple[Array, Array, Array] | None:
+        """Arrays of its own for rows of image, mask and variance, or None if it has none and they are to be written."""
+
+    def write(self, y0: int, image: Array, mask: Array, variance: Array) -> None:
+        """Take rows from y0 on: float32, int32, float32; the arrays may be overwritten."""
+
+    def read(self, box: Box) -> tuple[Array, Array, Array]:
+        """Image, mask and variance within a box that has been written."""
+
+
+class MemorySink:
+    """Keeps the result in memory."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.image = np.empty(shape, dtype=np.float32)
+        self.mask = np.empty(shape, dtype=np.int32)
+        self.variance = np.empty(shape, dtype=np.float32)
+
+    def rows(self, y0: int, y1: int) -> tuple[Array, Array, Array]:
+        return self.image[y0:y1], self.mask[y0:y1], self.variance[y0:y1]
+
+    def write(self, y0: int, image: Array, mask: Array, variance: Array) -> None:
+        """Nothing is left to do: the rows are in their place."""
+
+    def read(self, box: Box) -> tuple[Array, Array, Array]:
+        return self.image[box.slices], self.mask[box.slices], self.variance[box.slices]

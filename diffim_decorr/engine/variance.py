@@ -1,0 +1,119 @@
+"""Propagation of variance planes through a tile: convolved with squared kernels, or scaled by the sums of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.engine.convolve import TileConvolver, Workspace
+from diffim_decorr.engine.job import Job
+from diffim_decorr.engine.kernel_sums import KernelSums
+from diffim_decorr.engine.tiles import Tiling
+from diffim_decorr.geometry import Box
+
+__all__ = ("VariancePropagation",)
+
+Array = NDArray[Any]
+
+# Transforms in single precision have errors of 1e-7 of the largest value; tiles with larger ones than this, in units of
+# the background's, are transformed in double precision.
+_BRIGHT = 1e4
+# A variance this many times that of the background says that there is no information.
+_BOUNDLESS = 1e8
+
+Buffer = Callable[[str, Box, Box], tuple[Array, Array]]
+
+
+class VariancePropagation:
+    """``V' = sum_i (ψ ⊗ κ_i)² ⊗ V_i`` of tiles, or the estimate ``sum_i V_i sum (ψ ⊗ κ_i)²``.
+
+    References
+    ----------
+    Kovacs, DMTN-179, section 5.
+    """
+
+    def __init__(self, job: Job, tiling: Tiling, workspace: Workspace, buffer: Buffer) -> None:
+        self._job = job
+        self._workspace = workspace
+        self._buffer = buffer
+        self._propagate = TileConvolver(job.variance_kernels, tiling, workspace)
+        self._gains = KernelSums(job.variance_kernels, job.shape)
+        self._levels = [variance.level for variance in job.variances]
+
+    def __call__(self, tile: Box, window: Box, inside: Box, replaced: Array | None) -> Array:
+        """The variance of a tile, given the window that it is seen in and which of the pixels inside are replaced."""
+        if not self._job.variances:
+            return np.full(tile.shape, np.nan, dtype=np.float32)
+        return self._full(tile, window, inside, replaced) if self._job.full else self._estimated(tile)
+
+    def _full(self, tile: Box, window: Box, inside: Box, replaced: Array | None) -> Array:
+        images, same, holes = [], [], []
+        own = tile.shifted(-inside.x0, -inside.y0).slices
+        brightest = 0.0
+        for k, (variance, level) in enumerate(zip(self._job.variances, self._levels, strict=True)):
+            padded, pixels = self._buffer(f"variance{k}", window, inside)
+            variance.plane.read_into(inside, pixels)
+            least, most = pixels.min(), pixels.max()
+            if not (least > 0 and most < _BOUNDLESS * level):  # or one of them NaN
+                hole, values = _fill_unknown(pixels, level)
+                holes.append((hole[own], values[own]))
+                least, most = pixels.min(), pixels.max()
+            # The same variance all over needs no transform, unless there are pixels without any in between.
+            is_same = replaced is None and least == most
+            same.append(float(least) if is_same else 0.0)
+            images.append(None if is_same else padded)
+            brightest = max(brightest, 0.0 if is_same else float(most))
+            if replaced is not None:
+                pixels[replaced] = 0
+        result = self._same_everywhere(tile, same)
+        if any(image is not None for image in images):
+            precise = brightest > _BRIGHT * max(self._levels)
+            as_needed = [image if image is None or not precise else image.astype(np.float64) for image in images]
+            result += self._propagate(tile, as_needed)
+            # Rounding may leave tiny negative values where all pixels around are replaced.
+            np.maximum(result, 0, out=result)
+        for hole, values in holes:
+            result[hole] = values[hole]
+        return result
+
+    def _same_everywhere(self, tile: Box, variances: Sequence[float]) -> Array:
+        """The result's variance where each input has the same one all over."""
+        if not any(variances):
+            return np.zeros(tile.shape, dtype=np.float32)
+        result = np.empty(tile.shape, dtype=np.float32)
+        result[...] = self._gains.whole(tile, variances)
+        for index, inside in self._gains.inside(tile, variances):
+            result[index] = inside
+        return result
+
+    def _estimated(self, tile: Box) -> Array:
+        result = np.zeros(tile.shape, dtype=np.float32)
+        pixels = self._workspace.array("estimate", tile.shape, np.float32)
+        alone = np.eye(len(self._levels))
+        for variance, level, one in zip(self._job.variances, self._levels, alone, strict=True):
+            variance.plane.read_into(tile, pixels)
+            if not (pixels.min() > 0 and pixels.max() < _BOUNDLESS * level):  # or one of them NaN
+                hole, values = _fill_unknown(pixels, level)
+                pixels[hole] = values[hole]
+            pixels *= self._gains.whole(tile, one)
+            result += pixels
+        return result
+
+
+def _fill_unknown(variance: Array, level: float) -> tuple[Array, Array]:
+    """Put the background's variance where there is none.
+
+    Returns
+    -------
+    hole, values
+        Where the variance stands for a pixel without information, being not finite or beyond all bounds, and the
+        variances as they were.
+    """
+    values = variance.copy()
+    # Comparisons with NaN are false. An unknown variance is most likely that of the background.
+    known = (variance > 0) & (variance < _BOUNDLESS * level)
+    variance[~known] = level
+    return ~known & ~(values <= 0), values

@@ -1,0 +1,196 @@
+"""An image with what belongs to it: variance, mask, header, PSF."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from diffim_decorr.errors import InputError
+from diffim_decorr.images.planes import ArrayPlane, ConstantPlane, DerivedPlane, Plane
+from diffim_decorr.kernels.spatial import SpatialKernel
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+    from astropy.nddata import CCDData
+    from astropy.units import UnitBase
+
+__all__ = ("Exposure",)
+
+Array = NDArray[Any]
+
+
+class Exposure:
+    """An image, and its variance plane, mask plane, header and PSF where they are known.
+
+    Parameters
+    ----------
+    image
+        Pixels (ny, nx): an array, or a `Plane` that is read when it is needed.
+    variance
+        Variance of each pixel in the image's unit squared: an array or plane of the same shape, or one number.
+    mask
+        Bit mask, an integer array or plane of the same shape.
+    mask_planes
+        Bit number of each named mask plane. Without it every pixel of the mask but 0 is BAD.
+    header
+        FITS header of the image.
+    psf
+        PSF image, or a `SpatialKernel` if it varies over the field.
+    xy0
+        Position of the first pixel in the parent frame of an LSST exposure.
+    missing_value
+        Pixels of this value hold no data, besides those that are not finite.
+    name
+        Where the exposure comes from, for messages.
+    remarks
+        What a user of it should know.
+
+    Raises
+    ------
+    InputError
+        If the planes do not fit together.
+    """
+
+    def __init__(
+        self,
+        image: ArrayLike | Plane,
+        variance: ArrayLike | Plane | None = None,
+        mask: ArrayLike | Plane | None = None,
+        *,
+        mask_planes: Mapping[str, int] | None = None,
+        header: Header | None = None,
+        psf: ArrayLike | SpatialKernel | None = None,
+        xy0: tuple[int, int] = (0, 0),
+        missing_value: float | None = None,
+        name: str = "array",
+        remarks: Sequence[str] = (),
+    ) -> None:
+        self.name = name
+        self.remarks = tuple(remarks)
+        self.image_plane = _as_plane(image, None, f"{name}: the image")
+        shape = self.image_plane.shape
+        self.variance_plane = None if variance is None else _as_plane(variance, shape, f"{name}: the variance plane")
+        self.mask_plane = None if mask is None else _as_plane(mask, shape, f"{name}: the mask plane", kinds="iub")
+        self.mask_planes: dict[str, int] = dict(mask_planes or {})
+        if self.mask_plane is not None and not self.mask_planes:
+            self.mask_plane, self.mask_planes = DerivedPlane(self.mask_plane, _nonzero), {"BAD": 0}
+        self.header = header
+        self.psf = psf if psf is None or isinstance(psf, SpatialKernel) else np.asarray(psf, dtype=float)
+        self.xy0 = xy0
+        self.missing_value = missing_value
+        for plane, bit in self.mask_planes.items():
+            if not 0 <= bit < 32:
+                raise InputError(f"{name}: mask plane {plane} is said to be bit {bit}, which a 32-bit mask has not")
+
+    @classmethod
+    def from_ccddata(cls, data: CCDData, name: str = "CCDData") -> Exposure:
+        """The exposure in a `astropy.nddata.CCDData`.
+
+        Parameters
+        ----------
+        data
+            Its uncertainty may be a variance, a standard deviation or an inverse variance. Flags are the bits of planes
+            that ``MP_`` cards in its header name; without such cards the mask marks BAD pixels, and flags are ignored.
+            The WCS is that of the object; the cards of the header stay as they are where they say the same.
+        name
+            What to call it in messages.
+
+        Raises
+        ------
+        InputError
+            If it is not 2-D, or its uncertainty is of another kind.
+        """
+        # Most runs have no use for what astropy needs for it.
+        from diffim_decorr.images.ccddata import from_ccddata
+
+        arguments = from_ccddata(data, name)
+        return cls(arguments.pop("image"), **arguments)
+
+    def to_ccddata(self, unit: str | UnitBase | None = None, masked: Sequence[str] | None = None) -> CCDData:
+        """The same as a `astropy.nddata.CCDData`, in memory.
+
+        Parameters
+        ----------
+        unit
+            That of the image; by default the header's BUNIT, or none if there is none that astropy understands.
+        masked
+            Planes whose pixels are masked, besides those that are not finite; by default NO_DATA, SAT, CR, BAD, EDGE
+            and DECORR_BAD. All bits are in the flags, and the names of the planes in ``MP_`` cards of the header.
+
+        Returns
+        -------
+        CCDData
+            With a `VarianceUncertainty`, and the PSF if it is the same everywhere.
+        """
+        from diffim_decorr.images.ccddata import MASKED_PLANES, to_ccddata
+
+        return to_ccddata(
+            self.image,
+            self.variance,
+            self.mask,
+            self.mask_planes,
+            self.header,
+            self.psf if isinstance(self.psf, np.ndarray) else None,
+            unit,
+            MASKED_PLANES if masked is None else masked,
+        )
+
+    def __repr__(self) -> str:
+        ny, nx = self.shape
+        return f"<Exposure {self.name}: {nx} x {ny} pixels, mask planes {sorted(self.mask_planes)}>"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx)"""
+        return self.image_plane.shape
+
+    @property
+    def image(self) -> Array:
+        """Pixels (ny, nx)."""
+        return _materialised(self.image_plane)
+
+    @property
+    def variance(self) -> Array | None:
+        """Variances (ny, nx), or None if they are not known."""
+        return None if self.variance_plane is None else _materialised(self.variance_plane)
+
+    @property
+    def mask(self) -> Array | None:
+        """Bit mask (ny, nx), or None."""
+        return None if self.mask_plane is None else _materialised(self.mask_plane)
+
+
+def _materialised(plane: Plane) -> Array:
+    return plane.array if isinstance(plane, ArrayPlane) else plane.read_all()
+
+
+def _nonzero(mask: Array) -> Array:
+    bad: Array = (mask != 0).astype(np.int32)
+    return bad
+
+
+def _as_plane(data: ArrayLike | Plane, shape: tuple[int, int] | None, what: str, kinds: str = "fiub") -> Plane:
+    if isinstance(data, Plane):
+        plane = data
+    else:
+        if isinstance(data, np.ma.MaskedArray):
+            data = np.ma.filled(data.astype(float), np.nan)
+        array = np.asarray(data)
+        if array.ndim == 0 and shape is not None:
+            return ConstantPlane(float(array), shape)
+        if array.ndim != 2 or array.size == 0:
+            raise InputError(f"{what} must be a 2-D array with pixels, not of shape {array.shape}")
+        if array.dtype.kind not in kinds:
+            wanted = "real numbers" if "f" in kinds else "whole numbers"
+            raise InputError(f"{what} has pixels of type {array.dtype}, not {wanted}")
+        plane = ArrayPlane(array)
+    if shape is not None and plane.shape != shape:
+        raise InputError(f"{what} has {_size(plane.shape)} pixels, the image {_size(shape)}")
+    return plane
+
+
+def _size(shape: tuple[int, int]) -> str:
+    return f"{shape[1]} x {shape[0]}"

@@ -1,0 +1,192 @@
+"""Image planes that are read window by window, so that memory does not grow with the image."""
+
+from __future__ import annotations
+
+import mmap
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, final
+from weakref import WeakValueDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.geometry import Box
+
+__all__ = ("ArrayPlane", "ConstantPlane", "DerivedPlane", "FilePlane", "Plane")
+
+Array = NDArray[Any]
+
+
+class Plane(ABC):
+    """A 2-D array that can be read in windows."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx)"""
+
+    @abstractmethod
+    def read(self, box: Box) -> Array:
+        """A copy of the pixels in a box, which must lie inside, in native byte order."""
+
+    def read_into(self, box: Box, out: Array) -> None:
+        """Put the pixels in a box into an array of its shape, converted to the array's type."""
+        out[...] = self.read(box)
+
+    def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
+        """The pixels of a box in every so many rows and columns."""
+        return self.read(box)[:: steps[0], :: steps[1]]
+
+    def held(self, y0: int, y1: int) -> Any:
+        """Something that, as long as it lives, makes windows of just these rows quick to read."""
+        return None
+
+    def read_all(self) -> Array:
+        return self.read(Box(0, 0, self.shape[1], self.shape[0]))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ArrayPlane(Plane):
+    """A plane in memory."""
+
+    array: Array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.array.shape[0], self.array.shape[1]
+
+    def read(self, box: Box) -> Array:
+        window = self.array[box.slices]
+        return window.astype(window.dtype.newbyteorder("="))
+
+    def read_into(self, box: Box, out: Array) -> None:
+        out[...] = self.array[box.slices]
+
+    def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
+        window = self.array[box.slices][:: steps[0], :: steps[1]]
+        return window.astype(window.dtype.newbyteorder("="))
+
+
+@final
+@dataclass(frozen=True)
+class ConstantPlane(Plane):
+    """The same value everywhere."""
+
+    value: float
+    extent: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.extent
+
+    def read(self, box: Box) -> Array:
+        return np.full(box.shape, self.value, dtype=np.float32)
+
+
+@final
+@dataclass(frozen=True)
+class DerivedPlane(Plane):
+    """A function of another plane, pixel by pixel."""
+
+    source: Plane
+    function: Callable[[Array], Array]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.source.shape
+
+    def read(self, box: Box) -> Array:
+        return self.function(self.source.read(box))
+
+    def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
+        return self.function(self.source.read_every(box, steps))
+
+    def held(self, y0: int, y1: int) -> Any:
+        return self.source.held(y0, y1)
+
+
+@final
+@dataclass(frozen=True)
+class FilePlane(Plane):
+    """Uncompressed pixels in a file, whose rows are mapped into memory for as long as they are read or held.
+
+    Parameters
+    ----------
+    path
+        The file.
+    offset
+        Of the first pixel, in bytes.
+    extent
+        (ny, nx)
+    dtype
+        As stored, with its byte order.
+    scale, zero, blank
+        BSCALE, BZERO and BLANK of the FITS standard (4.4.2).
+    """
+
+    path: str
+    offset: int
+    extent: tuple[int, int]
+    dtype: np.dtype[Any]
+    scale: float = 1.0
+    zero: float = 0.0
+    blank: int | None = None
+    # Side by side tiles share their rows. Mapped for each tile anew they would fault page by page each time.
+    _mapped: WeakValueDictionary[tuple[int, int], Array] = field(
+        default_factory=WeakValueDictionary, repr=False, compare=False
+    )
+
+    def __reduce__(self) -> Any:
+        # What is mapped stays in its process.
+        return FilePlane, (self.path, self.offset, self.extent, self.dtype, self.scale, self.zero, self.blank)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.extent
+
+    def read(self, box: Box) -> Array:
+        return self._scaled(self._window(box).astype(self.dtype.newbyteorder("=")))
+
+    def read_into(self, box: Box, out: Array) -> None:
+        out[...] = self._window(box) if self._is_plain else self.read(box)
+
+    def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
+        return self._scaled(self._window(box)[:: steps[0], :: steps[1]].astype(self.dtype.newbyteorder("=")))
+
+    def _window(self, box: Box) -> Array:
+        """The pixels in a box as stored."""
+        return self.held(box.y0, box.y1)[:, box.x0 : box.x1]
+
+    def held(self, y0: int, y1: int) -> Array:
+        rows = self._mapped.get((y0, y1))
+        if rows is None:
+            rows = self._mapped[y0, y1] = self._map(y0, y1)
+        return rows
+
+    def _map(self, y0: int, y1: int) -> Array:
+        nx = self.extent[1]
+        begin = self.offset + y0 * nx * self.dtype.itemsize
+        length = (y1 - y0) * nx * self.dtype.itemsize
+        aligned = begin - begin % mmap.ALLOCATIONGRANULARITY
+        with open(self.path, "rb") as file:
+            pages = mmap.mmap(file.fileno(), begin - aligned + length, offset=aligned, access=mmap.ACCESS_READ)
+        return np.frombuffer(pages, self.dtype, (y1 - y0) * nx, begin - aligned).reshape(-1, nx)
+
+    @property
+    def _is_plain(self) -> bool:
+        return self.scale == 1.0 and self.zero == 0.0 and self.blank is None
+
+    def _scaled(self, pixels: Array) -> Array:
+        if self._is_plain:
+            return pixels
+        if self.blank is None and self.scale == 1.0 and self.zero == int(self.zero) and pixels.dtype.kind in "iu":
+            if self.zero == 2.0**63:  # unsigned, in the convention of the FITS standard 4.4.2.5
+                return pixels.view(np.uint64) + np.uint64(1 << 63)
+            return pixels.astype(np.int64) + int(self.zero)
+        scaled: Array = pixels * np.float64(self.scale) + self.zero
+        if self.blank is not None:
+            scaled[pixels == self.blank] = np.nan
+        return scaled

@@ -1,0 +1,365 @@
+"""Opening FITS files: which HDU is meant, what is wrong with a file, where its pixels are."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import os
+import re
+import threading
+import warnings
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, final
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
+from astropy.utils.exceptions import AstropyWarning
+from numpy.typing import NDArray
+
+from diffim_decorr.errors import InputError
+from diffim_decorr.geometry import Box
+from diffim_decorr.images.planes import ArrayPlane, FilePlane, Plane
+from diffim_decorr.io.structure import DTYPES, check_structure
+
+__all__ = (
+    "Extension",
+    "companion_hdu",
+    "damaged",
+    "first_image",
+    "hdu_label",
+    "holds_integers",
+    "image_plane",
+    "is_image",
+    "open_fits",
+    "pick",
+    "read_array",
+    "select_hdu",
+    "split_spec",
+)
+
+Array = NDArray[Any]
+
+Extension = str | int | tuple[str, int] | None
+_BROKEN = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, VerifyError, zlib.error)
+_GZIP = b"\x1f\x8b"
+
+
+def split_spec(spec: str | os.PathLike[str]) -> tuple[str, Extension]:
+    """Split ``name.fits[EXT]`` into the file's name and the HDU that is meant.
+
+    Returns
+    -------
+    path, extension
+        The extension is a number, a name, a name with its version, or None if there is none.
+    """
+    text = os.fspath(spec)
+    match = re.fullmatch(r"(.+)\[([^\[\]]+)\]", text)
+    if match is None or os.path.exists(text):
+        return text, None
+    path, extension = match.group(1), match.group(2).strip()
+    if not extension:
+        raise InputError(f"{text}: the brackets name no HDU")
+    if extension.isdigit():
+        return path, int(extension)
+    name, comma, version = extension.partition(",")
+    if comma:
+        if not version.strip().isdigit():
+            raise InputError(f"{text}: the version after the comma in [{extension}] is not a number")
+        return path, (name.strip(), int(version))
+    return path, name
+
+
+@contextmanager
+def open_fits(path: str | os.PathLike[str]) -> Iterator[fits.HDUList]:
+    """Open a FITS file for reading, the structure of all its HDUs checked against its size.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty, no FITS file, truncated or damaged.
+    """
+    path = os.fspath(path)
+    with _opened(path) as file, warnings.catch_warnings():
+        # Whatever matters among astropy's remarks about headers turns up as an error of our own.
+        warnings.simplefilter("ignore", AstropyWarning)
+        check_structure(path, file)
+        file.seek(0)
+        with damaged(path):
+            hdus = fits.open(file, lazy_load_hdus=True)
+        try:
+            yield hdus
+        except VerifyError as error:
+            raise _damage(path, error) from error
+        finally:
+            hdus.close()
+
+
+@contextmanager
+def damaged(name: str) -> Iterator[None]:
+    """Turn what astropy says about damaged files into one line that names the file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except _BROKEN as error:
+        raise _damage(name, error) from error
+
+
+def _damage(name: str, error: Exception) -> InputError:
+    cause = " ".join(str(error).split()) or type(error).__name__
+    return InputError(f"{name}: damaged FITS file ({cause})")
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    """The bytes of a FITS file, unpacked into memory if they are gzipped."""
+    if os.path.isdir(path):
+        raise InputError(f"{path}: is a directory, not a FITS file")
+    if not os.path.exists(path):
+        raise InputError(f"{path}: no such file")
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: is not a regular file")
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    with file:
+        start = file.read(6)
+        file.seek(0)
+        if not start:
+            raise InputError(f"{path}: the file is empty")
+        if start[:2] == _GZIP:
+            with damaged(path), gzip.open(file) as packed:
+                content = packed.read()
+            with io.BytesIO(content) as unpacked:
+                if content[:6] != b"SIMPLE":
+                    raise InputError(f"{path}: what is compressed in it is not a FITS file")
+                yield unpacked
+        elif start != b"SIMPLE":
+            raise InputError(f"{path}: not a FITS file (it does not begin with SIMPLE)")
+        else:
+            yield file
+
+
+def hdu_label(path: str, hdus: fits.HDUList, hdu: Any) -> str:
+    """``name.fits[EXT]`` for messages."""
+    if len(hdus) == 1:
+        return path
+    if not hdu.name or hdu.name == "PRIMARY":
+        return f"{path}[{next(k for k, other in enumerate(hdus) if other is hdu)}]"
+    return f"{path}[{hdu.name},{hdu.ver}]" if hdu.ver != 1 else f"{path}[{hdu.name}]"
+
+
+def is_image(hdu: Any) -> bool:
+    """Whether an HDU holds a 2-D image (leading axes of length 1 do not count)."""
+    if not getattr(hdu, "is_image", False):
+        return False
+    shape = hdu.shape
+    return len(shape) >= 2 and all(n == 1 for n in shape[:-2]) and min(shape[-2:]) > 0
+
+
+def select_hdu(path: str, hdus: fits.HDUList, extension: Extension) -> Any:
+    """The HDU that ``[EXT]`` names.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    try:
+        return hdus[extension]
+    except (KeyError, IndexError):
+        names = ", ".join(f"{k}{f' {_name(h)}' if h.name else ''}" for k, h in enumerate(hdus))
+        shown = ",".join(map(str, extension)) if isinstance(extension, tuple) else extension
+        raise InputError(f"{path}: there is no HDU [{shown}]; the file has {names}") from None
+
+
+def pick(hdus: Iterable[Any], card: str, value: str, version: int | None = None) -> Any:
+    """The first HDU whose card has a value, and whose EXTVER is the version; None if there is none."""
+    for hdu in hdus:
+        if str(hdu.header.get(card, "")).strip().upper() == value and (version is None or hdu.ver == version):
+            return hdu
+    return None
+
+
+def first_image(path: str, hdus: fits.HDUList, image: Callable[[Any], bool] = is_image) -> Any:
+    """The first HDU with an image.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    for hdu in hdus:
+        if image(hdu):
+            return hdu
+    raise InputError(f"{path}: no HDU holds a 2-D image")
+
+
+def companion_hdu(
+    path: str,
+    hdus: fits.HDUList,
+    extension: Extension,
+    *usual: str,
+    owner: tuple[int, str, int] | None = None,
+    image: Callable[[Any], bool] = is_image,
+) -> Any:
+    """The HDU of a file that belongs to an image of another.
+
+    Parameters
+    ----------
+    path, hdus
+        The file.
+    extension
+        What the user named; None if nothing.
+    usual
+        What such an HDU is usually called.
+    owner
+        Number, EXTNAME and EXTVER of the HDU of the image, if the user named one.
+    image
+        What may be taken.
+
+    Returns
+    -------
+    hdu
+        The one that the user names, or that of a usual name (and the owner's EXTVER), or of the owner's name, or number
+        in a file of several images, or else the first image.
+
+    Raises
+    ------
+    InputError
+        If there is no such HDU.
+    """
+    if extension is not None:
+        return select_hdu(path, hdus, extension)
+    versions = (None,) if owner is None else (owner[2], None)
+    for version in versions:
+        for name in usual:
+            for card in ("EXTTYPE", "EXTNAME"):
+                hdu = pick(hdus, card, name, version)
+                if hdu is not None:
+                    return hdu
+    images = [hdu for hdu in hdus if image(hdu)]
+    if owner is None or len(images) <= 1:
+        return first_image(path, hdus, image)
+    number, name, version = owner
+    if name not in ("", "PRIMARY"):
+        same = pick(images, "EXTNAME", name, version)
+    else:
+        same = next((hdu for k, hdu in enumerate(hdus) if k == number and hdu in images), None)
+    if same is None:
+        shown = f"{name},{version}" if name not in ("", "PRIMARY") else number
+        raise InputError(f"{path}: none of its {len(images)} images is [{shown}], as the image it belongs to")
+    return same
+
+
+def _name(hdu: Any) -> str:
+    return f"{hdu.name},{hdu.ver}" if hdu.ver != 1 else str(hdu.name)
+
+
+def read_array(hdus: fits.HDUList, hdu: Any, name: str) -> Array:
+    """The pixels of an image HDU as a native float64 array, without leading axes of length 1.
+
+    Raises
+    ------
+    InputError
+        If the HDU holds no image or cannot be read.
+    """
+    if not getattr(hdu, "is_image", False) or not hdu.shape:
+        raise InputError(f"{name}: holds no image")
+    with damaged(name):
+        array = np.array(hdu.data, dtype=np.float64)
+    while array.ndim > 2 and len(array) == 1:
+        array = array[0]
+    return array
+
+
+def holds_integers(hdu: Any) -> bool:
+    """Whether the pixels of an image HDU are whole numbers, none of them undefined."""
+    header = hdu.header
+    return (
+        header["BITPIX"] > 0
+        and header.get("BSCALE", 1) == 1
+        and header.get("BZERO", 0) == int(header.get("BZERO", 0))
+        and "BLANK" not in header
+    )
+
+
+def image_plane(path: str, hdus: fits.HDUList, hdu: Any) -> Plane:
+    """The pixels of a 2-D image HDU as a plane, left in the file where they can be read window by window.
+
+    Tile-compressed images are decompressed when they are first read, as a whole.
+
+    Raises
+    ------
+    InputError
+        If the HDU holds no 2-D image, or its cards are damaged.
+    """
+    name = hdu_label(path, hdus, hdu)
+    if not is_image(hdu):
+        shape = " x ".join(str(n) for n in hdu.shape[::-1]) if getattr(hdu, "is_image", False) else ""
+        raise InputError(f"{name}: holds no 2-D image" + (f" but an array of {shape}" if shape else ""))
+    extent = (int(hdu.shape[-2]), int(hdu.shape[-1]))
+    header = hdu.header
+    scaling = {key: header.get(key, default) for key, default in (("BSCALE", 1.0), ("BZERO", 0.0))}
+    for key, value in scaling.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise InputError(f"{name}: damaged FITS file ({key} = {value!r} is not a number)")
+    if isinstance(hdu, fits.CompImageHDU):
+        index = next(k for k, other in enumerate(hdus) if other is hdu)
+        return _CompressedPlane(os.path.abspath(path), index, extent, name)
+    if _is_gzip(path):  # unpacked in memory, which is gone when the file is closed
+        with damaged(name):
+            return ArrayPlane(_pixels(hdu))
+    return FilePlane(
+        path=os.path.abspath(path),
+        offset=hdu.fileinfo()["datLoc"],
+        extent=extent,
+        dtype=np.dtype(DTYPES[header["BITPIX"]]),
+        scale=float(scaling["BSCALE"]),
+        zero=float(scaling["BZERO"]),
+        blank=header.get("BLANK") if header["BITPIX"] > 0 else None,
+    )
+
+
+def _is_gzip(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(2) == _GZIP
+
+
+def _pixels(hdu: Any) -> Array:
+    """The pixels of a 2-D image in native byte order."""
+    data = np.asarray(hdu.data)
+    data = data.reshape(data.shape[-2:])
+    return np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("="))
+
+
+@final
+class _CompressedPlane(Plane):
+    """A tile-compressed image, decompressed when it is first read."""
+
+    def __init__(self, path: str, index: int, extent: tuple[int, int], name: str) -> None:
+        self._path = path
+        self._index = index
+        self._extent = extent
+        self._name = name
+        self._lock = threading.Lock()
+        self._array: Array | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._extent
+
+    def read(self, box: Box) -> Array:
+        with self._lock:
+            if self._array is None:
+                with open_fits(self._path) as hdus:
+                    try:
+                        self._array = _pixels(hdus[self._index])
+                    except Exception as error:  # the decoders have exceptions of their own
+                        raise _damage(self._name, error) from error
+        return self._array[box.slices].copy()

@@ -1,0 +1,118 @@
+"""Reading matching kernels of every format, told apart by what is in the file.
+
+A new format is a file with a `Format` of its own, and a line in `FORMATS`.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+from astropy.io import fits
+
+from diffim_decorr.declare import unknown_name
+from diffim_decorr.difference.matching import MatchingKernel
+from diffim_decorr.errors import DecorrWarning, InputError, UsageError
+from diffim_decorr.io.hdus import damaged, open_fits, select_hdu, split_spec
+from diffim_decorr.io.kernels import grid, hotpants, image, lsst, sfft, table
+from diffim_decorr.io.kernels.source import Source
+from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.threads import serial_blas
+
+__all__ = ("FORMATS", "as_kernel", "load_kernel", "read_kernel")
+
+# In this order: the image comes last, for it takes whatever has pixels.
+FORMATS = (hotpants.FORMAT, sfft.FORMAT, lsst.FORMAT, table.FORMAT, grid.FORMAT, image.FORMAT)
+
+
+def read_kernel(
+    path: str | os.PathLike[str],
+    image_shape: tuple[int, int] | None = None,
+    header: fits.Header | None = None,
+    format: str | None = None,
+) -> MatchingKernel:
+    """Read a matching kernel, whatever the format.
+
+    Parameters
+    ----------
+    path
+        A FITS file, or ``name.fits[EXT]`` to choose the HDU by its number, its name, or its name and version.
+    image_shape
+        Shape (ny, nx) of the difference, for formats that need it.
+    header
+        The difference's header, for what kernel files lack: HOTPANTS' command line (DIFFCMD), and which image SFFT
+        convolved (CONVD).
+    format
+        One of hotpants, sfft, lsst, table, grid and image, to read the file as that instead of looking into it.
+
+    Returns
+    -------
+    MatchingKernel
+
+    Warns
+    -----
+    DecorrWarning
+        If the file lacks something, or holds less than it should.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is of no known format, or holds a kernel that cannot be used.
+    """
+    kernel = load_kernel(path, image_shape, header, format)
+    for remark in kernel.remarks:
+        warnings.warn(remark, DecorrWarning, stacklevel=2)
+    return kernel
+
+
+@serial_blas()
+def load_kernel(
+    path: str | os.PathLike[str],
+    image_shape: tuple[int, int] | None = None,
+    header: fits.Header | None = None,
+    format: str | None = None,
+) -> MatchingKernel:
+    """As `read_kernel`; what a user should know of the kernel is in its remarks only."""
+    formats = [known for known in FORMATS if format in (None, known.name)]
+    if not formats:
+        names = [known.name for known in FORMATS]
+        raise UsageError(f"{unknown_name('kernel format', str(format), names)}; there are {', '.join(names)}")
+    name, extension = split_spec(path)
+    with open_fits(name) as hdus:
+        hdu = None if extension is None else select_hdu(name, hdus, extension)
+        source = Source(hdus, name, hdu, image_shape, header)
+        where = name if hdu is None else source.label(hdu)
+        for known in formats:
+            with damaged(where):
+                found = format is not None or known.sniff(source)
+            if found:
+                return known.read(source)
+    understood = ", ".join(known.description for known in FORMATS)
+    raise InputError(f"{where}: holds no kernel of a known format; what is understood: {understood}")
+
+
+def as_kernel(
+    given: Any, image_shape: tuple[int, int] | None = None, header: fits.Header | None = None
+) -> MatchingKernel:
+    """The kernel that is meant: a `MatchingKernel`, a `SpatialKernel`, an image, or the name of a file.
+
+    Parameters
+    ----------
+    given
+        What a user handed over.
+    image_shape, header
+        Of the difference, as in `read_kernel`.
+
+    Raises
+    ------
+    InputError
+        If it is nothing of that kind, or cannot be used.
+    """
+    if isinstance(given, MatchingKernel):
+        return given
+    if isinstance(given, SpatialKernel):
+        return MatchingKernel(given)
+    if isinstance(given, str | os.PathLike):
+        return load_kernel(given, image_shape, header)
+    return MatchingKernel.from_array(given)

@@ -1,0 +1,78 @@
+"""Cards of an output: which of the difference's are kept, and those of primary headers without pixels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterator
+from typing import Any
+
+from astropy.io import fits
+
+from diffim_decorr.images.wcs import AXIS_CARD, WCS_CARD
+from diffim_decorr.io.checksum import set_checksum
+from diffim_decorr.io.headers import readable_cards
+
+__all__ = ("LONG_STRINGS", "card_of", "empty_primary", "kept_cards", "wcs_cards", "without_pixels")
+
+_NO_PIXELS = (
+    ("SIMPLE", True, "conforms to FITS standard"),
+    ("BITPIX", 8, "array data type"),
+    ("NAXIS", 0, "number of array dimensions"),
+    ("EXTEND", True, ""),
+)
+LONG_STRINGS = ("LONGSTRN", "OGIP 1.0", "long string values are continued")
+# Cards of the difference that would be wrong or misleading about the result, or refer to HDUs that it has not.
+_DROPPED_CARD = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|DATASUM|CHECKSUM|EXTNAME|EXTVER"
+    r"|EXTLEVEL|EXTTYPE|INHERIT|MP_.*|MASKVAL|KERINFO|DATAMIN|DATAMAX|T(TYPE|FORM)\d+|TFIELDS|Z(IMAGE|CMPTYPE|BITPIX)"
+    r"|DCWARN\d+|AR_HDU|WCS_ID|PSF_ID|(CPDIS|CPERR|CQDIS|CQERR|DP|DQ|D2IMDIS|D2IMERR|D2IM)\d.*|D2IMEXT|LONGSTRN"
+)
+
+
+def kept_cards(header: fits.Header | None) -> Iterator[fits.Card]:
+    """The difference's cards that are true of the result as well."""
+    return (card for card in _inherited(header) if not _DROPPED_CARD.fullmatch(card.keyword))
+
+
+def wcs_cards(header: fits.Header | None) -> list[fits.Card]:
+    """The difference's cards that place the image on the sky."""
+    return [card for card in _inherited(header) if WCS_CARD.fullmatch(card.keyword)]
+
+
+def _inherited(header: fits.Header | None) -> Iterator[fits.Card]:
+    """The difference's cards, but for axes that the output has not."""
+    for card in [] if header is None else readable_cards(header):
+        axes = AXIS_CARD.fullmatch(card.keyword)
+        if card.keyword.startswith("WCSAXES"):
+            yield fits.Card(card.keyword, 2, card.comment)
+        elif card.keyword and (axes is None or set(axes.groups()) <= {"1", "2", None}):
+            yield card
+
+
+def card_of(keyword: str, value: Any, comment: str) -> fits.Card:
+    """A card, whose comment is left out where there is no room for it."""
+    if isinstance(value, str):
+        # What the standard (4.2.1.1) does not allow in a string, such as letters outside ASCII in names of files.
+        value = "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode() for c in value)
+    plain = fits.Card(keyword, value)
+    return fits.Card(keyword, value, comment) if len(str(plain).rstrip()) + 3 + len(comment) <= 80 else plain
+
+
+def without_pixels(inherited: fits.Header | None, own: Container[str] = ()) -> fits.Header:
+    """A primary header without pixels, with the difference's cards but for those that will be its own."""
+    header = fits.Header([fits.Card(*card) for card in _NO_PIXELS])
+    for item in kept_cards(inherited):
+        if item.keyword not in own:
+            header.append(item, bottom=True)
+    axes = {int(k[5]) for k in header if re.fullmatch(r"CTYPE\d", k)}
+    if axes and "WCSAXES" not in header:
+        # Without pixels of its own this HDU has to say how many axes its WCS has.
+        first = next(k for k in header if WCS_CARD.fullmatch(k))
+        header.insert(first, ("WCSAXES", max(axes), "number of WCS axes"))
+    return header
+
+
+def empty_primary() -> bytes:
+    """A primary HDU with nothing in it."""
+    header = fits.Header([fits.Card(*card) for card in _NO_PIXELS])
+    return set_checksum(header, 0)

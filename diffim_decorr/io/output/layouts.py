@@ -1,0 +1,57 @@
+"""What the HDUs of an output are called, and which file they are in."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from diffim_decorr.options import LayoutName
+
+__all__ = ("LAYOUTS", "Layout", "default_output")
+
+_ENDING = re.compile(r"(.*?)((?:\.fits?|\.fts)(?:\.gz|\.fz)?|\.[^./]*)?", flags=re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an output is laid out.
+
+    Parameters
+    ----------
+    names
+        What the HDUs with the image, its mask and its variance are called, in their order.
+    sigma
+        Whether the last of these holds standard deviations.
+    separate
+        Whether each plane has a file of its own.
+    """
+
+    names: dict[str, str]
+    sigma: bool = False
+    separate: bool = False
+
+    def paths(self, output: str) -> dict[str, str]:
+        """The file with the image, the mask, the variance, and with all else (PSI)."""
+        return {
+            role: _inserted(output, f"_{role.lower()}") if self.separate and role != "IMAGE" else output
+            for role in ("IMAGE", "MASK", "VARIANCE", "PSI")
+        }
+
+
+LAYOUTS: dict[LayoutName, Layout] = {
+    "lsst": Layout({"IMAGE": "IMAGE", "MASK": "MASK", "VARIANCE": "VARIANCE"}),
+    "sci-err-dq": Layout({"IMAGE": "SCI", "VARIANCE": "ERR", "MASK": "DQ"}, sigma=True),
+    "flat": Layout({"IMAGE": "", "MASK": "", "VARIANCE": ""}, separate=True),
+}
+
+
+def default_output(difference: str) -> str:
+    """The difference's name with ``_decorr`` before its ending."""
+    return _inserted(difference, "_decorr")
+
+
+def _inserted(path: str, text: str) -> str:
+    """A path with a text before its ending."""
+    match = _ENDING.fullmatch(path)
+    stem, ending = (path, "") if match is None else (match.group(1), match.group(2) or ".fits")
+    return f"{stem}{text}{ending}"

@@ -1,0 +1,52 @@
+"""What an output is of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.record import Record
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+__all__ = ("Product",)
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """What is known of a result before its pixels are.
+
+    Parameters
+    ----------
+    shape
+        (ny, nx)
+    header
+        Of the difference, or of the image that was convolved.
+    mask_planes
+        Bit number of each mask plane.
+    xy0
+        Position of the first pixel in the parent frame.
+    has_variance
+        Whether its variance is known.
+    record
+        How it was made.
+    done
+        What was done to it, for HISTORY.
+    psi
+        The decorrelation kernel, if it is to be stored.
+    margin
+        Margin of the tiles, with which the same pixels come out again.
+    """
+
+    shape: tuple[int, int]
+    header: Header | None
+    mask_planes: Mapping[str, int]
+    xy0: tuple[int, int]
+    has_variance: bool
+    record: Record
+    done: str
+    psi: SpatialKernel | None = None
+    margin: int = 0

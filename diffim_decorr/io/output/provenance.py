@@ -1,0 +1,70 @@
+"""What the header of an output says of how it was made: options, inputs, figures, warnings, all from the record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from astropy.io import fits
+
+from diffim_decorr._version import __version__
+from diffim_decorr.declare import Declared, declared
+from diffim_decorr.io.output.cards import LONG_STRINGS, card_of, without_pixels
+from diffim_decorr.record import Figures, Record
+
+__all__ = ("option_cards", "primary_header", "provenance_cards")
+
+
+def primary_header(inherited: fits.Header | None, provenance: list[fits.Card], done: str) -> fits.Header:
+    """The difference's header without its pixels, and what was done to it."""
+    header = without_pixels(inherited, {card.keyword for card in provenance})
+    header.append(LONG_STRINGS, bottom=True)
+    for item in provenance:
+        header.append(item, bottom=True)
+    header.add_history(f"{done} by decorr {__version__}")
+    return header
+
+
+def provenance_cards(record: Record) -> list[fits.Card]:
+    """How a result was made, and how well it did."""
+    return [card_of(*card) for card in _cards(record)]
+
+
+def _cards(record: Record) -> Iterator[tuple[str, Any, str]]:
+    yield "DCVERS", __version__, "version of decorr"
+    yield "DCDATE", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), "[UTC] time of decorrelation"
+    yield from record.input_cards
+    for options in record.options:
+        yield from option_cards(options)
+    yield from _figure_cards(record.kernel)
+    yield from _figure_cards(record.noise)
+    for k, image in enumerate([] if record.noise is None else record.noise.images, 1):
+        yield from _figure_cards(image, k)
+    yield from _figure_cards(record.psi)
+    yield from _figure_cards(record.quality)
+    for k, warning in enumerate(record.warnings, 1):
+        yield f"DCWARN{k}", warning, ""
+
+
+def option_cards(options: Declared) -> Iterator[tuple[str, Any, str]]:
+    """Each option that has a card, its default included."""
+    for name, option in declared(type(options)).items():
+        if not option.card:
+            continue
+        value = getattr(options, name)
+        if option.kind == "point":
+            both = (option.shown(None),) * 2 if value is None else value
+            yield from zip((f"{option.card}X", f"{option.card}Y"), both, (option.comment,) * 2, strict=True)
+        elif value is None or option.words or option.kind == "names":
+            yield option.card, option.shown(value), option.comment
+        else:
+            yield option.card, value, option.comment
+
+
+def _figure_cards(figures: Figures | None, number: int | None = None) -> Iterator[tuple[str, Any, str]]:
+    for card, value, comment in () if figures is None else figures.cards(number):
+        # There is no card for what is no number.
+        unknown = isinstance(value, float) and not math.isfinite(value)
+        yield card, "undefined" if unknown else value, comment

@@ -1,0 +1,114 @@
+"""The list of images on each side of a difference of stacks, as a TOML file.
+
+::
+
+    [[science]]
+    file = "night2_a.fits"        # needed if its noise is to be measured
+    noise = 33.99                 # standard deviation of its background, instead
+    variance = "night2_a_var.fits"
+    weight = 0.2                  # default: 1 over the number of images on this side
+    kernel = "night2_a_match.fits"
+
+    [[template]]
+    noise = 53.8
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+from diffim_decorr.difference.contributions import Contribution
+from diffim_decorr.errors import InputError
+from diffim_decorr.io.exposures import load_exposure
+from diffim_decorr.io.kernels.registry import load_kernel
+from diffim_decorr.options import Side
+
+__all__ = ("input_files", "read_inputs")
+
+_KEYS = {"file": str, "variance": str, "mask": str, "kernel": str, "noise": (int, float), "weight": (int, float)}
+
+
+def read_inputs(path: str | os.PathLike[str], shape: tuple[int, int]) -> list[Contribution]:
+    """Read a list of contributing images; file names in it are relative to its directory.
+
+    Parameters
+    ----------
+    path
+        The TOML file.
+    shape
+        Of the difference, (ny, nx).
+
+    Raises
+    ------
+    InputError
+        If the file or anything that it names cannot be used.
+    """
+    path = os.fspath(path)
+    return [_contribution(path, side, number, entry, shape) for side, number, entry in _entries(path)]
+
+
+def input_files(path: str | os.PathLike[str]) -> list[str]:
+    """The names of all files in a list of contributing images.
+
+    Raises
+    ------
+    InputError
+        If the list cannot be used.
+    """
+    path = os.fspath(path)
+    return [file for *_, entry in _entries(path) for file in _files(path, entry).values()]
+
+
+def _entries(path: str) -> Iterator[tuple[Side, int, dict[str, Any]]]:
+    """Side, number on that side and keys of each image."""
+    try:
+        with open(path, "rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a TOML file: {error}") from error
+    sides: tuple[Side, Side] = ("science", "template")
+    unknown = set(content) - set(sides)
+    if unknown:
+        raise InputError(f"{path}: unknown entry {sorted(unknown)[0]!r}; there are only [[science]] and [[template]]")
+    for side in sides:
+        entries = content.get(side, [])
+        if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+            raise InputError(f"{path}: there must be at least one [[{side}]] entry")
+        for number, entry in enumerate(entries, 1):
+            _check_entry(f"{path}: [[{side}]] {number}", entry)
+            yield side, number, entry
+
+
+def _check_entry(name: str, entry: dict[str, Any]) -> None:
+    for key, value in entry.items():
+        if key not in _KEYS:
+            raise InputError(f"{name}: unknown key {key!r}; known are {', '.join(_KEYS)}")
+        if not isinstance(value, _KEYS[key]) or isinstance(value, bool):  # type: ignore[arg-type]
+            raise InputError(f"{name}: {key} = {value!r} is of the wrong type")
+    if "file" not in entry and ("variance" in entry or "mask" in entry):
+        raise InputError(f"{name}: a variance or mask needs the file that it belongs to")
+
+
+def _files(path: str, entry: dict[str, Any]) -> dict[str, str]:
+    folder = os.path.dirname(path)
+    return {key: os.path.join(folder, entry[key]) for key in ("file", "variance", "mask", "kernel") if key in entry}
+
+
+def _contribution(path: str, side: Side, number: int, entry: dict[str, Any], shape: tuple[int, int]) -> Contribution:
+    name = f"{path}: [[{side}]] {number}"
+    files = _files(path, entry)
+    exposure = None
+    if "file" in files:
+        exposure = load_exposure(files["file"], variance=files.get("variance"), mask=files.get("mask"))
+        if exposure.shape != shape:
+            mine, its = (f"{s[1]} x {s[0]}" for s in (exposure.shape, shape))
+            raise InputError(f"{name}: {exposure.name} has {mine} pixels, but the difference has {its}")
+    kernel = None
+    if "kernel" in files:
+        kernel = load_kernel(files["kernel"], shape)
+    return Contribution(side, exposure, entry.get("noise"), entry.get("weight"), kernel, name)

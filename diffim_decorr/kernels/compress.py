@@ -1,0 +1,138 @@
+"""Fewer basis images for the same kernel, and functions of kernels, such as their square."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.geometry import Box
+from diffim_decorr.kernels.grid import GridCoefficients
+from diffim_decorr.kernels.piecewise import PiecewiseCoefficients
+from diffim_decorr.kernels.spatial import SpatialKernel
+
+__all__ = ("compact", "compressed", "mapped")
+
+Array = NDArray[Any]
+
+# Basis images that are worth looking into, and what of them is rounding error, relative to the largest.
+_MANY, _ROUNDING = 32, 1e-13
+# How many samples are enough to find the modes of a kernel, or of a function of one; what the modes of the latter may
+# leave out, relative to the whole; and how many pixels are worked on at once.
+_MOST_SAMPLES, _MOST_MAPPED = 600, 400
+_LEFT_OUT = 1e-3
+_BATCH = 1 << 22
+
+
+def compact(kernel: SpatialKernel) -> SpatialKernel:
+    """The same kernel, between knots, with no more basis images than it has independent ones.
+
+    Hundreds of images on a grid are mostly sums of a few, and each basis image costs a Fourier transform. What is left
+    out is the rounding error of double precision.
+    """
+    grid = kernel.coefficients
+    count = len(kernel.basis)
+    if count < _MANY or not isinstance(grid, GridCoefficients):
+        return kernel
+    flat = kernel.basis.reshape(count, -1)
+    _, sizes, modes = np.linalg.svd(flat, full_matrices=False)
+    modes = modes[sizes > _ROUNDING * sizes[0]]
+    values = np.tensordot(modes @ flat.T, grid.values, axes=1)
+    return SpatialKernel(modes.reshape(-1, *kernel.shape), GridCoefficients(values, grid.x, grid.y, grid.order))
+
+
+def compressed(samples: Array, areas: Array, tolerance: float) -> tuple[Array, Array, float]:
+    """The fewest orthonormal modes (n, p) of samples (k, p), and their amounts (k, n), for a given rms error.
+
+    Parameters
+    ----------
+    samples
+        What is to be compressed.
+    areas
+        How much each sample counts (k), 1 on average.
+    tolerance
+        Bound of the rms error.
+
+    Returns
+    -------
+    modes, amounts, error
+        The error is the root mean square over samples of the norm of what is left, and at most `tolerance`; of the
+        worst sample it is at most three times that.
+    """
+    # Of many samples some are enough to find the modes; all of them are looked at for what is left.
+    picked = np.unique(np.linspace(0, len(samples) - 1, min(len(samples), _MOST_SAMPLES)).astype(int))
+    some = samples[picked] * np.sqrt(areas[picked])[:, None]
+    _, vectors = np.linalg.eigh(some @ some.T)
+    modes = vectors[:, ::-1].T @ some
+    norms = np.linalg.norm(modes, axis=1)
+    kept = max(1, int(np.count_nonzero(norms > 1e-9 * norms[0])))
+    modes = modes[:kept] / norms[:kept, None]
+    amounts = samples @ modes.T
+    left = np.maximum((samples**2).sum(axis=1)[:, None] - (amounts**2).cumsum(axis=1), 0)
+    errors = np.sqrt(areas @ left / len(left))
+    fits = (errors <= tolerance) & (np.sqrt(left.max(axis=0)) <= 3 * tolerance)
+    count = int(np.argmax(fits)) + 1 if fits.any() else kept
+    return modes[:count], amounts[:, :count], float(errors[count - 1])
+
+
+def mapped(kernel: SpatialKernel, function: Callable[[Array], Array]) -> SpatialKernel:
+    """A function of a kernel, such as its square: computed at the kernel's knots, compressed, interpolated likewise.
+
+    Parameters
+    ----------
+    kernel
+        A constant kernel, or one whose coefficients are on grids.
+    function
+        Of images (k, p), returning as many of as many pixels.
+
+    Returns
+    -------
+    SpatialKernel
+        Its sum at the knots is exact, the rms error of its pixels a thousandth of their norm.
+    """
+    flat = kernel.basis.reshape(len(kernel.basis), -1)
+    if kernel.is_constant:
+        image = function(kernel.coefficients.at(np.zeros(1), np.zeros(1)).T @ flat)[0]
+        return SpatialKernel.constant(image.reshape(kernel.shape))
+    pieces = _grids(kernel)
+    knots = np.concatenate([grid.values.reshape(len(flat), -1).T for _, grid in pieces])
+    some = knots[np.unique(np.linspace(0, len(knots) - 1, min(len(knots), _MOST_MAPPED)).astype(int))]
+    samples = function(some @ flat)
+    # The eigenvectors of the much smaller matrix of their products, instead of a singular value decomposition.
+    powers, vectors = np.linalg.eigh(samples @ samples.T)
+    left_out = np.sqrt(np.maximum(powers, 0).cumsum()[::-1] / powers.sum())
+    modes = vectors[:, ::-1].T[: max(1, int(np.count_nonzero(left_out > _LEFT_OUT)))] @ samples
+    modes /= np.linalg.norm(modes, axis=1)[:, None]
+    # All that is wanted of the many knots is good to single precision.
+    flat, modes, knots = (array.astype(np.float32) for array in (flat, modes, knots))
+    sums = modes.sum(axis=1)
+    values = np.empty((len(modes), len(knots)), dtype=np.float32)
+    step = max(1, _BATCH // flat.shape[1])
+    for start in range(0, len(knots), step):
+        batch = slice(start, start + step)
+        images = function(knots[batch] @ flat)
+        part = images @ modes.T
+        values[:, batch] = (part * (images.sum(axis=1) / (part @ sums))[:, None]).T
+    parts: list[tuple[Box, GridCoefficients]] = []
+    for box, grid in pieces:
+        count = len(grid.x) * len(grid.y)
+        own = values[:, :count].reshape(-1, len(grid.y), len(grid.x))
+        parts.append((box, GridCoefficients(own, grid.x, grid.y, grid.order)))
+        values = values[:, count:]
+    whole = not kernel.boxes
+    coefficients = parts[0][1] if whole else PiecewiseCoefficients(tuple(parts))
+    return SpatialKernel(modes.astype(float).reshape(-1, *kernel.shape), coefficients)
+
+
+def _grids(kernel: SpatialKernel) -> list[tuple[Box, GridCoefficients]]:
+    """The parts of the field, and the coefficients in each; one part of no extent if there is only one."""
+    coefficients = kernel.coefficients
+    pieces = (
+        coefficients.pieces if isinstance(coefficients, PiecewiseCoefficients) else ((Box(0, 0, 0, 0), coefficients),)
+    )
+    grids = [(box, piece) for box, piece in pieces if isinstance(piece, GridCoefficients)]
+    if len(grids) < len(pieces):
+        raise TypeError("the coefficients of a decorrelation kernel are constant or on a grid")
+    return grids

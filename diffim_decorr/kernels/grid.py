@@ -1,0 +1,159 @@
+"""Coefficient functions on a grid of knots, and images on a grid of positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.kernels.coefficients import Coefficients
+from diffim_decorr.kernels.spatial import SpatialKernel
+
+__all__ = ("GridCoefficients", "lagrange_weights", "on_grid")
+
+Array = NDArray[Any]
+
+_BLOCK = 1 << 18  # multiplications
+
+
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class GridCoefficients(Coefficients):
+    """Values on a rectangular grid of knots, interpolated by piecewise polynomials through the nearest knots.
+
+    Outside the grid the outermost value is held (order 1), or the outermost polynomial continued (higher orders),
+    which is meant for the half pixel beyond the last knot and no further.
+
+    Parameters
+    ----------
+    values
+        Values (n, knots along y, knots along x).
+    x, y
+        Increasing positions of the knots.
+    order
+        Degree of the interpolating polynomials along each axis: 1 is bilinear.
+    """
+
+    values: Array
+    x: Array
+    y: Array
+    order: int = 1
+    _matrices: dict[tuple[bool, bytes], tuple[slice, Array]] = field(default_factory=dict)
+
+    def __reduce__(self) -> Any:
+        return GridCoefficients, (self.values, self.x, self.y, self.order)  # what is computed at need stays behind
+
+    @property
+    def count(self) -> int:
+        return len(self.values)
+
+    @property
+    def is_constant(self) -> bool:
+        return bool(np.ptp(self.values.reshape(self.count, -1), axis=1).max(initial=0.0) == 0.0)
+
+    @property
+    def described(self) -> str:
+        how = "bilinear" if self.order == 1 else f"polynomials of degree {self.order}"
+        return f"grid of {len(self.x)} x {len(self.y)} knots, {how} in between"
+
+    def grid(self, x: Array, y: Array) -> Array:
+        result: Array = np.array([values.copy() for values in self.each(x, y)])
+        return result
+
+    def each(self, x: Array, y: Array) -> Iterator[Array]:
+        rows, along_y = self._matrix(self.y, y)
+        columns, along_x = self._matrix(self.x, x)
+        result = np.empty((len(along_y), len(along_x)), dtype=self.values.dtype)
+        # Block by block, which stay in the processor's cache.
+        step = max(1, _BLOCK // along_x.size)
+        for values in self.values:
+            left = along_y @ values[rows, columns]
+            for begin in range(0, len(left), step):
+                np.matmul(left[begin : begin + step], along_x.T, out=result[begin : begin + step])
+            yield result
+
+    def _matrix(self, knots: Array, positions: Array) -> tuple[slice, Array]:
+        # The same rows and columns of tiles come again and again.
+        key = (knots is self.x, positions.tobytes())
+        if key not in self._matrices:
+            self._matrices[key] = _interpolation_matrix(knots, positions, self.order, self.values.dtype)
+        return self._matrices[key]
+
+    def at(self, x: Array, y: Array) -> Array:
+        first_x, weights_x = lagrange_weights(self.x, np.atleast_1d(x), self.order)
+        first_y, weights_y = lagrange_weights(self.y, np.atleast_1d(y), self.order)
+        result: Array = np.zeros((self.count, len(first_x)))
+        for j in range(weights_y.shape[1]):
+            for i in range(weights_x.shape[1]):
+                result += weights_y[:, j] * weights_x[:, i] * self.values[:, first_y + j, first_x + i]
+        return result
+
+    def shifted(self, dx: int, dy: int) -> GridCoefficients:
+        return GridCoefficients(self.values, self.x + dx, self.y + dy, self.order)
+
+    def combined(self, matrix: Array) -> GridCoefficients:
+        values = np.tensordot(matrix, self.values, axes=1).astype(self.values.dtype)
+        return GridCoefficients(values, self.x, self.y, self.order)
+
+
+def lagrange_weights(knots: Array, x: Array, order: int) -> tuple[Array, Array]:
+    """Weights of piecewise polynomial interpolation.
+
+    Parameters
+    ----------
+    knots
+        Increasing positions (k,).
+    x
+        Positions (m,).
+    order
+        Degree of the polynomial; lowered to k - 1 where there are fewer knots.
+
+    Returns
+    -------
+    first
+        Index (m,) of the first knot used at each position.
+    weights
+        Weights (m, order + 1) of the knots from there on.
+    """
+    knots, x = np.asarray(knots, dtype=float), np.asarray(x, dtype=float)
+    order = min(order, len(knots) - 1)
+    if order <= 1:
+        x = np.clip(x, knots[0], knots[-1])
+    cell = np.searchsorted(knots, x, side="right") - 1
+    first = np.clip(cell - (order - 1) // 2, 0, len(knots) - 1 - order)
+    weights = np.ones((len(x), order + 1))
+    for j in range(order + 1):
+        for i in range(order + 1):
+            if i != j:
+                weights[:, j] *= (x - knots[first + i]) / (knots[first + j] - knots[first + i])
+    return first, weights
+
+
+def _interpolation_matrix(knots: Array, x: Array, order: int, dtype: Any) -> tuple[slice, Array]:
+    """The knots that matter for positions x, and the matrix (len(x), knots) that interpolates between them."""
+    first, weights = lagrange_weights(knots, x, order)
+    start = int(first.min())
+    matrix = np.zeros((len(first), int(first.max()) - start + weights.shape[1]), dtype=dtype)
+    rows = np.arange(len(first))
+    for j in range(weights.shape[1]):
+        matrix[rows, first - start + j] = weights[:, j]
+    return slice(start, start + matrix.shape[1]), matrix
+
+
+def on_grid(images: Array, x: Array, y: Array) -> SpatialKernel:
+    """The kernel that is bilinear between images on a rectangular grid, and constant beyond its borders.
+
+    Parameters
+    ----------
+    images
+        Of shape (len(y), len(x), h, w).
+    x, y
+        Increasing positions of the columns and rows of the grid.
+    """
+    count = len(x) * len(y)
+    # Each image is a basis image of its own, and its coefficient is 1 at its own knot and 0 at all others.
+    values = np.eye(count).reshape(count, len(y), len(x))
+    return SpatialKernel(images.reshape(count, *images.shape[2:]), GridCoefficients(values, x, y, order=1))

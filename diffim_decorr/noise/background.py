@@ -1,0 +1,142 @@
+"""The mean variance of the background."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.errors import InputError
+from diffim_decorr.geometry import Box
+from diffim_decorr.images.exposure import Exposure
+from diffim_decorr.images.masks import any_of
+from diffim_decorr.noise.sources import mask_sources, smoothed
+
+__all__ = ("IQR_TO_SIGMA", "background_variance", "clipped_mean", "measured_variance")
+
+Array = NDArray[Any]
+
+# Pixels read for a mean over the whole image: enough for a variance plane with a scatter of 10 % to give it to 3e-4.
+_SAMPLE = 1 << 17
+IQR_TO_SIGMA = 0.741  # of a Gaussian
+# How much more than usual something must stand out to be a source where the noise itself is measured.
+_CERTAIN = 1.3
+
+
+def clipped_mean(values: Array, clip: float = 3.0, iterations: int = 3) -> float:
+    """Sigma-clipped mean, as LSST's MEANCLIP: the first pass around the median with the interquartile range.
+
+    Parameters
+    ----------
+    values
+        Finite values, of any shape.
+    clip
+        Limit in standard deviations.
+    iterations
+        Number of passes.
+
+    Returns
+    -------
+    mean
+        NaN if there are no values.
+    """
+    values = np.asarray(values, dtype=np.float64).ravel()
+    if not values.size:
+        return float("nan")
+    low, centre, high = np.percentile(values, (25.0, 50.0, 75.0))
+    sigma = IQR_TO_SIGMA * (high - low)
+    for _ in range(iterations):
+        kept = values[np.abs(values - centre) <= clip * sigma]
+        if not kept.size:
+            break
+        centre, sigma = kept.mean(), kept.std()
+    return float(centre)
+
+
+def background_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
+    """Sigma-clipped mean of a variance plane outside the bad mask planes, over evenly spaced rows of the image.
+
+    Raises
+    ------
+    InputError
+        If no pixel that is not masked has a positive, finite variance.
+    """
+    if exposure.variance_plane is None:
+        raise ValueError("the exposure has no variance plane")
+    ny, nx = exposure.shape
+    count = min(ny, -(-_SAMPLE // nx))
+    values = []
+    positive = False
+    for y in np.unique(np.linspace(0, ny - 1, count).round().astype(int)):
+        row = Box(0, int(y), nx, int(y) + 1)
+        variance = exposure.variance_plane.read(row)
+        usable = np.isfinite(variance) & (variance > 0)
+        positive |= bool(usable.any())
+        if exposure.mask_plane is not None:
+            usable &= ~any_of(exposure.mask_plane.read(row), exposure.mask_planes, bad_planes)
+        values.append(variance[usable])
+    mean = clipped_mean(np.concatenate(values))
+    if not mean > 0:
+        cause = "every pixel is masked" if positive else "no pixel has a variance > 0"
+        raise InputError(f"{exposure.name}: the variance plane cannot be used: {cause}")
+    return mean
+
+
+def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
+    """Background variance measured from the image itself, for images that come without a variance plane.
+
+    The variance of pixels around the local level, sources clipped: differences of neighbours would be simpler, but
+    they are too small where noise is correlated.
+
+    Raises
+    ------
+    InputError
+        If no pixel can be used or the background has no noise.
+    """
+    ny, nx = exposure.shape
+    cell = min(64, ny, nx)
+    rows, columns = ny // cell, nx // cell
+    picked = np.unique(np.linspace(0, rows * columns - 1, min(rows * columns, 8 * _SAMPLE // cell**2)).astype(int))
+    residuals = []
+    for index in picked:
+        y, x = divmod(int(index), columns)
+        box = Box(x * cell, y * cell, (x + 1) * cell, (y + 1) * cell)
+        image = exposure.image_plane.read(box).astype(np.float64)
+        usable = np.isfinite(image)
+        if exposure.missing_value is not None:
+            usable &= image != np.float32(exposure.missing_value)
+        if exposure.mask_plane is not None:
+            usable &= ~any_of(exposure.mask_plane.read(box), exposure.mask_planes, bad_planes)
+        if usable.sum() > cell:
+            _without_sources(image, usable)
+        if usable.sum() > cell:
+            residuals.append(image[usable] - np.median(image[usable]))
+    if not residuals:
+        raise InputError(f"{exposure.name}: has no variance plane, and no pixels to measure the noise from")
+    # The scatter of each cell is robust against sources; the median over cells against cells full of them.
+    sigmas = [_robust_sigma(r) for r in residuals]
+    sigma = float(np.median(sigmas))
+    if not sigma > 0:
+        raise InputError(f"{exposure.name}: has no variance plane, and its background has no noise to measure")
+    return sigma**2
+
+
+def _without_sources(image: Array, usable: Array) -> None:
+    """Leave out pixels near sources, which in crowded fields would raise the level and with it the scatter below it."""
+    smooth = smoothed(np.where(usable, image - np.median(image[usable]), 0.0).astype(np.float32))
+    # Peaks of correlated noise must not pass for sources: without them the scatter would be too small.
+    sigma = _CERTAIN * 1.4826 * float(np.median(np.abs(smooth[usable])))
+    mask_sources(usable, smooth, sigma)
+
+
+def _robust_sigma(residuals: Array) -> float:
+    sigma = 1.4826 * np.median(np.abs(residuals))
+    for _ in range(3):
+        # Sources are positive: only the side below the level is clean. A Gaussian's lower half has the whole's rms.
+        below = residuals[(residuals <= 0) & (residuals > -4 * sigma)]
+        if not below.size:
+            return 0.0
+        sigma = float(np.sqrt(np.mean(below**2)))
+    return float(sigma)

@@ -1,0 +1,119 @@
+"""What the variance plane of one image is worth: its background level, and how the measured noise compares with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from diffim_decorr.difference.contributions import Contribution
+from diffim_decorr.errors import InputError
+from diffim_decorr.images.exposure import Exposure
+from diffim_decorr.images.planes import ConstantPlane, Plane
+from diffim_decorr.noise.background import background_variance, measured_variance
+from diffim_decorr.noise.measured import MeasuredNoise, plateau_warning
+from diffim_decorr.noise.windows import SourceFreeWindows
+from diffim_decorr.options import Options
+from diffim_decorr.record import Record
+
+__all__ = ("PlaneNoise", "plane_noise")
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneNoise:
+    """The noise of one image, and its variance plane.
+
+    Parameters
+    ----------
+    variance
+        Background variance that ψ is made for, in the image's unit squared.
+    plane
+        The variance plane, which is propagated.
+    factor
+        By which its values are multiplied, so that they agree with the measured noise.
+    level
+        Its background value, before multiplication.
+    measured
+        Measured noise, if it was measured.
+    """
+
+    variance: float
+    plane: Plane
+    factor: float
+    level: float
+    measured: MeasuredNoise | None = None
+
+
+def plane_noise(
+    contribution: Contribution,
+    shape: tuple[int, int],
+    options: Options,
+    record: Record,
+    windows: SourceFreeWindows | None = None,
+) -> PlaneNoise:
+    """The noise of a contribution: as given, or that of its variance plane, or of its pixels.
+
+    Parameters
+    ----------
+    contribution
+        The image.
+    shape
+        Of the difference, (ny, nx).
+    options
+        Which masks matter.
+    record
+        Takes what the user should know.
+    windows
+        Source-free windows, if the noise is to be measured there.
+
+    Raises
+    ------
+    InputError
+        If nothing tells how much noise there is.
+    """
+    exposure = contribution.exposure
+    # The digits of a variance that was given come back from its root.
+    given = None if contribution.noise is None else float(f"{contribution.noise**2:.15g}")
+    if exposure is None:
+        if given is None:
+            raise InputError(f"{contribution.name}: needs a file or a noise figure")
+        return _constant(given, shape)
+    plane = exposure.variance_plane
+    level = None if plane is None else _level(exposure, options, given)
+    measured = None
+    if windows is not None:
+        measured = windows.measure(exposure, level)
+        remark = plateau_warning(exposure.name, measured)
+        if remark:
+            record.warn(remark)
+        if given is not None:
+            measured = replace(measured, variance=given)
+    if plane is not None and level is not None:
+        if measured is not None and given is None:
+            return PlaneNoise(measured.variance, plane, measured.variance / level, level, measured)
+        return PlaneNoise(level if given is None else given, plane, 1.0, level, measured)
+    if measured is not None:
+        return _constant(measured.variance, shape, measured)
+    if given is not None:
+        return _constant(given, shape)
+    variance = measured_variance(exposure, options.bad_planes)
+    option = "--svar" if contribution.side == "science" else "--tvar"
+    record.warn(
+        f"{exposure.name}: has no variance plane; a constant variance of {variance:.6g} was measured from its "
+        f"background ({option} or a variance, noise or weight file would replace it)"
+    )
+    return _constant(variance, shape)
+
+
+def _constant(variance: float, shape: tuple[int, int], measured: MeasuredNoise | None = None) -> PlaneNoise:
+    """Noise of the same variance everywhere."""
+    return PlaneNoise(variance, ConstantPlane(variance, shape), 1.0, variance, measured)
+
+
+def _level(exposure: Exposure, options: Options, given: float | None) -> float:
+    """Background value of the variance plane."""
+    try:
+        return background_variance(exposure, options.bad_planes)
+    except InputError:
+        # A plane without a usable pixel is no worse than none, where the noise was given.
+        if not given:
+            raise
+        return given

@@ -1,0 +1,214 @@
+"""Windows spread over the field, and their source-free pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.errors import InputError
+from diffim_decorr.geometry import Box
+from diffim_decorr.images.exposure import Exposure
+from diffim_decorr.images.masks import any_of
+from diffim_decorr.noise.correlation import correlation_function, lagged_products
+from diffim_decorr.noise.measured import MeasuredNoise
+from diffim_decorr.noise.sources import mask_sources, smoothed, typical
+
+__all__ = ("ENOUGH", "MOST_WINDOWS", "WINDOWS_AT_ONCE", "SourceFreeWindows", "sample_boxes")
+
+Array = NDArray[Any]
+
+# A million pixels tell correlations to 1e-3; more are not looked at where the image has more.
+ENOUGH = 1_000_000
+WINDOWS_AT_ONCE = 18
+MOST_WINDOWS = 90
+_WINDOW = 256
+_FEWEST = 3000
+_MAX_LAG = 20
+# Faint extended sources show when smoothed more than point sources need. So low a threshold also takes the peaks of
+# the noise, without which it would seem to have too little power on large scales: for an image's own noise the others
+# tell where sources are, and the image itself only from the second threshold on.
+_WIDE_SMOOTHING, _WIDE_THRESHOLD, _OWN_THRESHOLD = 4.0, 2.5, 4.0
+
+
+def sample_boxes(shape: tuple[int, int]) -> list[Box]:
+    """Windows in an order in which any number of them, from the first on, is spread over the field."""
+    rows, columns = -(-shape[0] // _WINDOW), -(-shape[1] // _WINDOW)
+    height, width = shape[0] // rows, shape[1] // columns
+    order = np.argsort((np.arange(rows * columns) * 0.6180339887498949) % 1.0, kind="stable")
+    boxes = []
+    for index in order:
+        row, column = divmod(int(index), columns)
+        y, x = row * shape[0] // rows, column * shape[1] // columns
+        boxes.append(Box(x, y, x + width, y + height))
+    return boxes
+
+
+class SourceFreeWindows:
+    """Windows spread over the field, in which none of several images shows a source.
+
+    Parameters
+    ----------
+    exposures
+        Images of one shape.
+    bad_planes
+        Mask planes that are left out.
+    threads
+        Number of threads.
+
+    Raises
+    ------
+    InputError
+        If there are too few source-free pixels.
+    """
+
+    def __init__(self, exposures: Sequence[Exposure], bad_planes: Sequence[str], threads: int) -> None:
+        self._exposures = exposures
+        self._bad_planes = bad_planes
+        self._threads = threads
+        self.boxes: list[Box] = []
+        self.use: list[Array] = []
+        self._own: list[list[Array]] = []
+        self._select()
+
+    @property
+    def pixels(self) -> int:
+        """The number of source-free pixels."""
+        return sum(int(use.sum()) for use in self.use)
+
+    def _select(self) -> None:
+        boxes = sample_boxes(self._exposures[0].shape)[:MOST_WINDOWS]
+        loaded: list[tuple[Array, list[list[Array]], list[list[float]]]] = []
+        with ThreadPoolExecutor(self._threads) as pool:
+            for start in range(0, len(boxes), WINDOWS_AT_ONCE):
+                batch = boxes[start : start + WINDOWS_AT_ONCE]
+                loaded += pool.map(self._load, batch)
+                self.boxes += batch
+                # What stands out is judged by the scatter of the whole sample: a window may be full of sources.
+                self.use, self._own = [], []
+                for valid, images, _ in loaded:
+                    use = valid.copy()
+                    wide = []
+                    for k, (narrow, smooth) in enumerate(images):
+                        sigmas = [typical([window[2][k][j] for window in loaded]) for j in (0, 1)]
+                        mask_sources(use, narrow, sigmas[0])
+                        wide.append(np.abs(smooth) / sigmas[1] if sigmas[1] > 0 else 0 * smooth)
+                    self.use.append(use & _below(wide))
+                    self._own.append([use & _below(wide, k) for k in range(len(wide))])
+                if self.pixels >= ENOUGH:
+                    return
+        if self.pixels < _FEWEST:
+            names = " and ".join(exposure.name for exposure in self._exposures[:2])
+            raise InputError(
+                f"{names}: only {self.pixels} source-free pixels, too few to measure the noise correlation from; "
+                "use --noise white"
+            )
+
+    def _load(self, box: Box) -> tuple[Array, list[list[Array]], list[list[float]]]:
+        valid = np.ones(box.shape, dtype=bool)
+        images = []
+        for exposure in self._exposures:
+            image = exposure.image_plane.read(box).astype(np.float32)
+            valid &= np.isfinite(image)
+            if exposure.missing_value is not None:
+                valid &= image != np.float32(exposure.missing_value)
+            if exposure.mask_plane is not None:
+                valid &= ~any_of(exposure.mask_plane.read(box), exposure.mask_planes, self._bad_planes)
+            images.append(image)
+        scales, scatters = [], []
+        for image in images:
+            level = np.median(image[valid]) if valid.any() else np.float32(0)
+            flat = np.where(valid, image - level, np.float32(0))
+            pair = [smoothed(flat), smoothed(flat, _WIDE_SMOOTHING)]
+            scales.append(pair)
+            scatters.append(
+                [
+                    float(1.4826 * np.median(np.abs(s[valid] - np.median(s[valid])))) if valid.any() else np.nan
+                    for s in pair
+                ]
+            )
+        return valid, scales, scatters
+
+    def covariance(self, read: Callable[[Box], Array], own: int | None = None) -> Array:
+        """Masked autocovariance (41, 41) of an image that is read box by box, its level taken off window by window.
+
+        With `own`, the number of one of the exposures, it is that of this one's noise.
+        """
+
+        def products(box: Box, use: Array) -> tuple[Array, Array]:
+            pixels = read(box)
+            use = use & np.isfinite(pixels)
+            level = np.median(pixels[use]) if use.any() else 0.0
+            values = np.where(use, pixels - np.float32(level), np.float32(0))
+            return lagged_products(values, _MAX_LAG), lagged_products(use, _MAX_LAG)
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            chosen = self.use if own is None else [uses[own] for uses in self._own]
+            sums, counts = (sum(parts) for parts in zip(*pool.map(products, self.boxes, chosen), strict=True))
+        result: Array = sums / np.maximum(counts, 1.0)
+        return result
+
+    def measure(self, exposure: Exposure, level: float | None = None) -> MeasuredNoise:
+        """Variance and correlation function of the background noise of one of the images.
+
+        Parameters
+        ----------
+        exposure
+            The image.
+        level
+            Background value of its variance plane. With it the variance measured is the one that the noise has where
+            the plane is at this level: the plane tells where there is more of it.
+
+        Raises
+        ------
+        InputError
+            If the image has no noise.
+        """
+
+        def read(box: Box) -> Array:
+            image = exposure.image_plane.read(box).astype(np.float32)
+            if level is None or exposure.variance_plane is None:
+                return image
+            relative = exposure.variance_plane.read(box) / level
+            usable = np.isfinite(relative) & (relative > 0)
+            scaled: Array = image / np.sqrt(np.where(usable, relative, 1), dtype=np.float32)
+            return scaled
+
+        own = next(k for k, other in enumerate(self._exposures) if other is exposure)
+        correlation, variance, plateau = correlation_function(self.covariance(read, own), self.pixels)
+        # What is left of faint sources makes tails. They are few in the correlation, but count much in the variance,
+        # which is therefore taken from the middle of the distribution.
+        total = self.scatter(read) ** 2
+        if not total > 0:
+            raise InputError(f"{exposure.name}: its background has no noise to measure; use --noise white")
+        robust = total - plateau * variance
+        if not (variance > 0 and robust > 0):
+            raise InputError(
+                f"{exposure.name}: its noise cannot be told from structure, whose correlation at large lags is as "
+                "large; mask extended sources, subtract the background, or use --noise white"
+            )
+        return MeasuredNoise(robust, correlation, plateau, self.pixels)
+
+    def scatter(self, read: Callable[[Box], Array]) -> float:
+        """Robust standard deviation of an image that is read box by box, its level taken off window by window."""
+        residuals = []
+        for box, use in zip(self.boxes, self.use, strict=True):
+            pixels = read(box)[use]
+            pixels = pixels[np.isfinite(pixels)]
+            if pixels.size:
+                residuals.append(pixels - np.median(pixels))
+        return _scatter(np.concatenate(residuals)) if residuals else np.nan
+
+
+def _below(wide: list[Array], own: int | None = None) -> Array:
+    """Where none of several images, of which one may be the own, is above its threshold."""
+    limits = [_OWN_THRESHOLD if k == own else _WIDE_THRESHOLD for k in range(len(wide))]
+    below: Array = np.logical_and.reduce([image <= limit for image, limit in zip(wide, limits, strict=True)])
+    return below
+
+
+def _scatter(values: Array) -> float:
+    return float(1.4826 * np.median(np.abs(values - np.median(values)))) if values.size else np.nan

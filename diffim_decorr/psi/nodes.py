@@ -1,0 +1,143 @@
+"""The nodes over the field and over the noise ratio at which ψ is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.errors import InputError
+from diffim_decorr.geometry import Box
+from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.noise.field import NoiseField
+
+__all__ = (
+    "FEWEST_INTERVALS",
+    "Nodes",
+    "all_areas",
+    "batches",
+    "extents",
+    "picked",
+    "probes_of",
+    "ratio_nodes_of",
+    "smooth_boxes",
+    "split",
+)
+
+Array = NDArray[Any]
+
+FEWEST_INTERVALS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """Nodes over one box of the field and over the noise ratio."""
+
+    box: Box
+    x: Array
+    y: Array
+    log_ratio: Array
+
+    @classmethod
+    def over(cls, box: Box, spacing: float, log_ratio: Array, level: int = 0) -> Nodes:
+        """Nodes that are not farther apart than a spacing, halved as many times as the level says."""
+
+        def axis(first: int, end: int) -> Array:
+            # However short an axis is, the kernel may go through all its range along it.
+            intervals = max(FEWEST_INTERVALS, int(np.ceil((end - 1 - first) / spacing))) << level
+            return np.linspace(first, end - 1, min(intervals + 1, end - first))
+
+        return cls(box, axis(box.x0, box.x1), axis(box.y0, box.y1), log_ratio)
+
+    @property
+    def positions(self) -> tuple[Array, Array, Array]:
+        y, x, r = np.meshgrid(self.y, self.x, self.log_ratio, indexing="ij")
+        return x.ravel(), y.ravel(), r.ravel()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return len(self.y), len(self.x), len(self.log_ratio)
+
+    @property
+    def areas(self) -> Array:
+        """How much of the field each node stands for, 1 on average (k)."""
+        along = [np.ones(n) for n in self.shape]
+        for weights in along[:2]:
+            if len(weights) > 1:
+                weights[[0, -1]] = 0.5
+        areas: Array = np.multiply.outer(np.multiply.outer(along[0], along[1]), along[2]).ravel()
+        areas *= len(areas) / areas.sum()
+        return areas
+
+
+def smooth_boxes(inputs: Sequence[SpatialKernel], shape: tuple[int, int]) -> tuple[Box, ...]:
+    """The rectangles within which all kernels are smooth.
+
+    Raises
+    ------
+    InputError
+        If several kernels have regions, and not the same ones.
+    """
+    divisions = {kernel.boxes for kernel in inputs if kernel.boxes}
+    if len(divisions) > 1:
+        raise InputError("several of the kernels have regions, which must be the same for all of them")
+    return divisions.pop() if divisions else (Box(0, 0, shape[1], shape[0]),)
+
+
+def probes_of(box: Box, log_ratio: Array, constant: bool) -> Nodes:
+    """Corners, edges and centre of a box, where ψ may be widest."""
+    y, x = (np.unique([first, (first + last) / 2, last]) for first, last in extents(box))
+    return Nodes(box, x[:1], y[:1], log_ratio) if constant else Nodes(box, x, y, log_ratio)
+
+
+def extents(box: Box) -> tuple[tuple[int, int], tuple[int, int]]:
+    """First and last row, first and last column of a box."""
+    return (box.y0, box.y1 - 1), (box.x0, box.x1 - 1)
+
+
+def ratio_nodes_of(noise: NoiseField, tolerance: float) -> Array:
+    """Nodes over the logarithm of the noise ratio, as many as its range needs to begin with."""
+    if noise.log_ratio is None:
+        return np.array([noise.mean_log_ratio])
+    low, high = float(noise.log_ratio.values.min()), float(noise.log_ratio.values.max())
+    if high - low < 0.1 * tolerance:
+        return np.array([(low + high) / 2])
+    # The filter is smooth in the logarithm; the error of the interpolation is measured later.
+    return np.linspace(low, high, 2 if high - low < 0.05 else 3 + int(2 * (high - low)))
+
+
+def batches(nodes: Sequence[Nodes], size: int) -> Iterator[tuple[Array, Array, Array, int]]:
+    """Positions x and y, noise ratios, and the region they are in, for so many nodes at a time."""
+    for region, part in enumerate(nodes):
+        x, y, log_ratio = part.positions
+        for start in range(0, len(x), size):
+            some = slice(start, start + size)
+            yield x[some], y[some], log_ratio[some], region
+
+
+def all_areas(nodes: Sequence[Nodes]) -> Array:
+    """How much of the field each of all nodes stands for, 1 on average within each region."""
+    return np.concatenate([part.areas for part in nodes])
+
+
+def split(values: Array, nodes: Sequence[Nodes]) -> Iterator[tuple[Nodes, Array]]:
+    """The nodes of each region, and the values (k, n) at all nodes as (n, y, x, ratio) of each."""
+    start = 0
+    for part in nodes:
+        count = math.prod(part.shape)
+        yield part, values[start : start + count].T.reshape(-1, *part.shape)
+        start += count
+
+
+def picked(axis: Array, u: Array, between: bool) -> Array:
+    """Randomly chosen nodes of an axis, or the middles of its intervals, where interpolation is worst."""
+    if not between or len(axis) == 1:
+        nodes: Array = axis[(u * len(axis)).astype(int)]
+        return nodes
+    cell = (u * (len(axis) - 1)).astype(int)
+    result: Array = (axis[cell] + axis[cell + 1]) / 2
+    return result

@@ -1,0 +1,204 @@
+"""What is known of a run: how it was asked for, what was found, how long it took, and what its user should know.
+
+Figures are declared once, as fields of frozen dataclasses that say by which card of the header they are recorded.
+Headers and JSON are made from that.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from diffim_decorr.declare import Declared, declared
+from diffim_decorr.errors import DecorrWarning
+
+__all__ = (
+    "Figures",
+    "ImageNoise",
+    "MatchingFigures",
+    "NoiseFigures",
+    "PsiFigures",
+    "Record",
+    "StoredPsiFigures",
+    "figure",
+)
+
+
+def figure(card: str = "", comment: str = "", **more: Any) -> Any:
+    """A field of a dataclass of figures: the card that records it, with its comment."""
+    return field(metadata={"card": card, "comment": comment}, **more)
+
+
+class Figures:
+    """Base of frozen dataclasses of figures."""
+
+    def cards(self, number: int | None = None) -> Iterator[tuple[str, Any, str]]:
+        """Keyword, value and comment of each figure that is known; `number` tells several of a kind apart."""
+        ending = "" if number is None else str(number)
+        for item in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            if item.metadata.get("card") and value is not None:
+                yield item.metadata["card"] + ending, value, item.metadata["comment"].format(number)
+
+    def tree(self) -> dict[str, Any]:
+        """The figures by their names."""
+        return {item.name: getattr(self, item.name) for item in fields(self) if "card" in item.metadata}  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class MatchingFigures(Figures):
+    """The matching kernel."""
+
+    format: str = figure("DCKFORM", "format of the matching kernel")
+    convolved: str = figure("DCCONV", "image that was convolved")
+    at: tuple[float, float] | None = figure(default=None)
+
+
+@dataclass(frozen=True)
+class ImageNoise(Figures):
+    """The measured noise of one image."""
+
+    name: str = figure()
+    side: str = figure()
+    variance: float = figure()
+    variance_factor: float = figure("DCVFAC", "factor of variance plane {}")
+    max_abs_rho: float = figure("DCCORR", "noise correlation of image {}")
+    plateau: float = figure("DCPLAT", "plateau taken off image {}")
+    pixels: int = figure("DCMPIX", "source-free pixels of image {}")
+
+
+@dataclass(frozen=True)
+class NoiseFigures(Figures):
+    """The background noise of the inputs.
+
+    Of a side that is a stack, that of the weighted mean.
+    """
+
+    svar: float = figure("DCSVAR", "background variance of the science image")
+    tvar: float = figure("DCTVAR", "background variance of the template")
+    science_given: bool = figure("DCSGIVEN", "science variance given, not measured")
+    template_given: bool = figure("DCTGIVEN", "template variance given, not measured")
+    model: str = "white"
+    images: tuple[ImageNoise, ...] = ()
+    calibration: float | None = figure("DCVCAL", "factor of the variance measured on the result", default=None)
+    residual_max_abs_rho: float | None = figure("DCRESID", "correlation left by the first filter", default=None)
+
+    def tree(self) -> dict[str, Any]:
+        tree = {"svar": self.svar, "tvar": self.tvar, "model": self.model}
+        if self.images:
+            tree |= {
+                "images": [image.tree() for image in self.images],
+                "residual_max_abs_rho": self.residual_max_abs_rho,
+                "calibration": self.calibration,
+            }
+        return tree
+
+
+@dataclass(frozen=True)
+class PsiFigures(Figures):
+    """The decorrelation kernel."""
+
+    half_width: int = figure("DCHWIDTH", "[pixel] half width of psi")
+    modes: int = figure("DCMODES", "basis images of psi")
+    node_spacing: float | None = figure("DCNODES", "[pixel] node spacing used", default=None)
+    energy_lost: float | None = figure("DCELOST", "energy of psi cut off", default=None)
+    frequencies_limited: float | None = figure("DCLIMIT", "fraction of frequencies limited", default=None)
+    error: float | None = figure("DCERROR", "estimated rms error / noise", default=None)
+
+
+@dataclass(frozen=True)
+class StoredPsiFigures(Figures):
+    """A decorrelation kernel that a run stored."""
+
+    mode: str = figure("DCMODE", "decorrelation kernel over the field")
+    half_width: int = figure("DCHWIDTH", "[pixel] half width of psi")
+    modes: int = figure("DCMODES", "basis images of psi")
+
+
+#: Cards of the images that a result was made of.
+_INPUT_CARDS = {"science": "DCSCI", "template": "DCTMPL", "difference": "DCDIFF", "image": "DCIMAGE"}
+
+
+@dataclass(eq=False, repr=False)
+class Record:
+    """What is known of a run so far.
+
+    Parameters
+    ----------
+    options
+        How it was asked for.
+    inputs
+        Names of the science, template and difference image, or of the image that was convolved.
+    kernel, noise, psi, quality
+        What was found.
+    timings
+        Seconds by stage.
+    warnings
+        What its user should know.
+    """
+
+    options: tuple[Declared, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    kernel: MatchingFigures | None = None
+    noise: NoiseFigures | None = None
+    psi: PsiFigures | StoredPsiFigures | None = None
+    quality: Figures | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"<Record: {len(self.warnings)} warnings, {self.timings.get('total', 0):.2f} s>"
+
+    @property
+    def input_cards(self) -> Iterator[tuple[str, str, str]]:
+        """Keyword, value and comment of each image's name."""
+        for role, name in self.inputs.items():
+            yield _INPUT_CARDS[role], name, "input file"
+
+    def tree(self) -> dict[str, Any]:
+        """All of it as JSON has it; what could not be measured is None."""
+        options = {name: getattr(own, name) for own in self.options for name in declared(type(own))}
+        tree: dict[str, Any] = {"inputs": dict(self.inputs), "options": options}
+        for name in ("kernel", "noise", "psi"):
+            figures = getattr(self, name)
+            if figures is not None:
+                tree[name] = figures.tree()
+        if self.quality is not None:
+            tree["qa"] = self.quality.tree()
+        tree["timings"] = {stage: round(seconds, 4) for stage, seconds in self.timings.items()}
+        tree["warnings"] = list(self.warnings)
+        finite: dict[str, Any] = _finite(tree)
+        return finite
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time that is spent inside to a stage's."""
+        start = time.perf_counter()
+        yield
+        self.timings[stage] = self.timings.get(stage, 0.0) + time.perf_counter() - start
+
+    def warn(self, text: str) -> None:
+        """Note what the user should know, once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def issue(self, stacklevel: int) -> None:
+        """Say all of it by Python's own way of warning, too."""
+        for text in self.warnings:
+            warnings.warn(text, DecorrWarning, stacklevel=stacklevel + 1)
+
+
+def _finite(value: Any) -> Any:
+    """A tree in which None stands for numbers that are none, which JSON does not know."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

@@ -1,0 +1,520 @@
+"""The run, for arrays and for files: read, noise, ψ, convolve, flag, measure, write."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol, TypeVar, Unpack
+
+from numpy.typing import ArrayLike, NDArray
+
+from diffim_decorr._keywords import OptionKeywords
+from diffim_decorr.declare import Declared
+from diffim_decorr.difference.contributions import Contribution
+from diffim_decorr.difference.matching import MatchingKernel
+from diffim_decorr.difference.subtraction import Subtraction, refuse_second_time, subtraction_of
+from diffim_decorr.engine.schedule import Progress, convolve_image
+from diffim_decorr.engine.sinks import MemorySink, Sink
+from diffim_decorr.errors import InputError, UsageError
+from diffim_decorr.images.exposure import Exposure
+from diffim_decorr.io.atomic import check_output
+from diffim_decorr.io.exposures import as_exposure, load_exposure
+from diffim_decorr.io.extensions import at_extension, exposures_in
+from diffim_decorr.io.hdus import split_spec
+from diffim_decorr.io.kernels.registry import as_kernel, load_kernel
+from diffim_decorr.io.output.file import OutputFile
+from diffim_decorr.io.output.layouts import LAYOUTS, default_output
+from diffim_decorr.io.output.mosaic import MosaicFile
+from diffim_decorr.io.output.product import Product
+from diffim_decorr.io.psfs import read_psf
+from diffim_decorr.io.stacks import input_files, read_inputs
+from diffim_decorr.kernels.psf import composed_psf
+from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.options import InputOptions, LayoutName, Options, OutputOptions
+from diffim_decorr.psi.stored import DecorrelationKernel
+from diffim_decorr.qa.figures import QualityFigures, measure_quality, remarks_on
+from diffim_decorr.record import Record
+from diffim_decorr.threads import serial_blas
+from diffim_decorr.whiten import whitening_of
+
+__all__ = ("Result", "decorrelate", "decorrelate_files", "decorrelate_mosaic", "output_paths")
+
+Array = NDArray[Any]
+ExposureLike = Exposure | ArrayLike | str | os.PathLike[str]
+KernelLike = MatchingKernel | SpatialKernel | ArrayLike | str | os.PathLike[str]
+
+_ROWS = 512  # of an array that are written at once
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """A decorrelated difference.
+
+    Parameters
+    ----------
+    exposure
+        Image, variance, mask, header and PSF.
+    psi
+        The decorrelation kernel.
+    qa
+        Quality figures.
+    record
+        How it was made: options, figures, timings, warnings.
+    product
+        What `write` writes besides the pixels.
+    """
+
+    exposure: Exposure
+    psi: SpatialKernel
+    qa: QualityFigures
+    record: Record
+    product: Product
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know of the result."""
+        return self.record.warnings
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds by stage."""
+        return self.record.timings
+
+    @property
+    def decorrelation_kernel(self) -> DecorrelationKernel:
+        """ψ with what it takes to do the same to another image, for `apply_psi`."""
+        options = next(own for own in self.record.options if isinstance(own, Options))
+        noise = self.record.noise
+        return DecorrelationKernel(
+            self.psi,
+            self.product.shape,
+            0.0 if noise is None else noise.svar + noise.tvar,
+            self.product.margin,
+            options.replace_planes,
+            options.bad_fraction,
+            self.product.xy0,
+            self.exposure.name,
+        )
+
+    def __repr__(self) -> str:
+        ny, nx = self.exposure.shape
+        count = len(self.warnings)
+        return (
+            f"<Result: {nx} x {ny} pixels, max_abs_rho {self.qa.max_abs_rho_before:.4f} -> "
+            f"{self.qa.max_abs_rho_after:.4f}, snr_std {self.qa.snr_std:.4f}, {count} warning{'s' * (count != 1)}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        ny, nx = self.exposure.shape
+        rows = [
+            ("image", f"{nx} x {ny} pixels"),
+            ("decorrelation kernel", repr(self.psi)),
+            ("max_abs_rho", f"{self.qa.max_abs_rho_before:.4f} before, {self.qa.max_abs_rho_after:.4f} after"),
+            ("snr_std", f"{self.qa.snr_std:.4f}"),
+            ("source-free pixels", str(self.qa.pixels_used)),
+            *(("warning", warning) for warning in self.warnings),
+        ]
+        cells = "".join(f"<tr><th>{escape(label)}</th><td>{escape(value)}</td></tr>" for label, value in rows)
+        return f"<table><caption>decorrelated difference</caption>{cells}</table>"
+
+    def write(self, path: str | os.PathLike[str], *, overwrite: bool = False, layout: LayoutName = "lsst") -> None:
+        """Write the file that the command writes, with image, mask, variance, ψ, PSF and quality figures.
+
+        Parameters
+        ----------
+        path
+            The file; compressed if its name ends in .gz or .fz.
+        overwrite
+            Whether a file that is there may be replaced.
+        layout
+            "lsst" (IMAGE, MASK, VARIANCE), "sci-err-dq", or "flat" with a file for each plane.
+
+        Raises
+        ------
+        UsageError
+            If there is a file already, or none can be written there.
+        OSError
+            Naming the output, if it cannot be written to its end.
+        """
+        path = os.fspath(path)
+        for file in output_paths(path, layout):
+            check_output(file, [], overwrite)
+        image, mask, variance = self.exposure.image, self.exposure.mask, self.exposure.variance
+        assert mask is not None
+        assert variance is not None
+        with OutputFile.create(path, self.product, overwrite=overwrite, layout=layout) as output:
+            for y0 in range(0, len(image), _ROWS):
+                output.write(y0, *(plane[y0 : y0 + _ROWS].copy() for plane in (image, mask, variance)))
+            output.finish(self.exposure.psf)
+
+
+def decorrelate(
+    science: ExposureLike,
+    template: ExposureLike,
+    difference: ExposureLike,
+    kernel: KernelLike,
+    *,
+    psf: ArrayLike | SpatialKernel | str | os.PathLike[str] | None = None,
+    science_kernel: KernelLike | None = None,
+    contributions: Sequence[Contribution] = (),
+    progress: Progress | None = None,
+    **options: Unpack[OptionKeywords],
+) -> Result:
+    """Whiten the noise of a difference image.
+
+    Parameters
+    ----------
+    science, template, difference
+        The images, all of one shape (ny, nx): exposures, arrays, CCDData objects, or names of files. They are not
+        modified.
+    kernel
+        The matching kernel: as read by `read_kernel`, a spatial kernel, one 2-D image, or the name of a file.
+    psf
+        PSF of the image that was not convolved, instead of the one that its exposure has.
+    science_kernel
+        What the science image was convolved with, by pre-convolution or cross-convolution.
+    contributions
+        The images that were stacked on either side, if the difference is one of stacks.
+    progress
+        Called with the number of tiles done and the number of all.
+    **options
+        Fields of `Options`, named as on the command line: ``spatial``, ``svar``, ``tolerance``, …
+
+    Returns
+    -------
+    Result
+        The corrected exposure, the decorrelation kernel, and quality figures.
+
+    Warns
+    -----
+    DecorrWarning
+        For each of the result's warnings.
+
+    Raises
+    ------
+    InputError
+        If the inputs do not fit together or cannot be used.
+    UsageError
+        If there is no such option, or its value cannot be used.
+
+    References
+    ----------
+    Alard & Lupton 1998, ApJ 503, 325; Reiss & Lupton, DMTN-021; Kovacs, DMTN-179.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from diffim_decorr import Exposure, decorrelate
+    >>> noise = np.random.default_rng(1).normal(size=(2, 300, 300))
+    >>> kernel = np.full((3, 3), 1 / 9)
+    >>> from scipy.signal import fftconvolve
+    >>> difference = noise[0] - fftconvolve(noise[1], kernel, "same")
+    >>> result = decorrelate(Exposure(noise[0], 1.0), Exposure(noise[1], 1.0), Exposure(difference), kernel)
+    >>> bool(result.qa.max_abs_rho_before > 0.09 > 0.03 > result.qa.max_abs_rho_after)
+    True
+    """
+    start = time.perf_counter()
+    checked = Options.of(options)
+    record = Record((checked,))
+    with record.timed("read"):
+        images = {
+            role: as_exposure(given, role)
+            for role, given in (("science", science), ("template", template), ("difference", difference))
+        }
+        record.inputs = {role: exposure.name for role, exposure in images.items()}
+        whole = images["difference"]
+        subtraction = subtraction_of(
+            **images,
+            kernel=as_kernel(kernel, whole.shape, whole.header),
+            options=checked,
+            psf=read_psf(psf, whole.xy0) if isinstance(psf, str | os.PathLike) else psf,
+            science_kernel=None if science_kernel is None else as_kernel(science_kernel, whole.shape),
+            contributions=contributions,
+        )
+
+    @contextmanager
+    def in_memory(product: Product) -> Iterator[_Memory]:
+        yield _Memory(product)
+
+    memory = _run(subtraction, checked, record, in_memory, progress)
+    record.timings["total"] = time.perf_counter() - start
+    record.issue(stacklevel=2)
+    assert memory.product.psi is not None
+    assert isinstance(record.quality, QualityFigures)
+    return Result(memory.exposure(whole.name), memory.product.psi, record.quality, record, memory.product)
+
+
+def decorrelate_files(
+    science: str,
+    template: str,
+    difference: str,
+    inputs: InputOptions,
+    options: Options,
+    output: OutputOptions,
+    *,
+    others: Sequence[Declared] = (),
+    guarded: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> tuple[str, Record]:
+    """Whiten the noise of a difference image in a file, and write the result to another.
+
+    Parameters
+    ----------
+    science, template, difference
+        The files, ``name.fits[EXT]`` where the HDU matters.
+    inputs, options, output
+        What else is read, how the noise is whitened, and what is written.
+    others
+        Options to be recorded besides.
+    guarded
+        Files that must not be overwritten, besides all that are read.
+    progress
+        Called with the number of tiles done and the number of all.
+
+    Returns
+    -------
+    path, record
+        Where the result is, and how it was made.
+
+    Raises
+    ------
+    InputError
+        If an input cannot be used.
+    UsageError
+        If the output cannot be written there, or options exclude each other.
+    OSError
+        Naming the output, if it cannot be written to its end.
+    """
+    files = {"science": science, "template": template, "difference": difference}
+    path = _checked_output(files, inputs, options, output, guarded)
+    if inputs.ext is not None:
+        files, inputs = _at(files, inputs, inputs.ext)
+    create = partial(OutputFile.create, path, overwrite=output.overwrite, layout=output.layout)
+    return path, _run_files(files, inputs, options, (output, *others), create, progress)
+
+
+def decorrelate_mosaic(
+    science: str,
+    template: str,
+    difference: str,
+    inputs: InputOptions,
+    options: Options,
+    output: OutputOptions,
+    *,
+    others: Sequence[Declared] = (),
+    guarded: Sequence[str] = (),
+    progress: Progress | None = None,
+    told: Callable[[str, int, Record | InputError], None] = lambda *_: None,
+) -> tuple[str, dict[str, str], int]:
+    """Whiten the noise of every exposure of a difference, as of a mosaic of CCDs, into one file.
+
+    An exposure that cannot be used does not stop the others; see `decorrelate_files` for the parameters.
+
+    Parameters
+    ----------
+    told
+        Called after each exposure with its HDU, its number, and how it was made or why it was not.
+
+    Returns
+    -------
+    path, failures, count
+        Where the result is, why which exposures could not be used, and how many there are.
+
+    Raises
+    ------
+    InputError
+        If not one of them can be used.
+    """
+    files = {"science": science, "template": template, "difference": difference}
+    path = _checked_output(files, inputs, options, output, guarded)
+    for file in files.values():
+        if split_spec(file)[1] is not None:
+            raise UsageError(f"--all-ext takes all HDUs, but {file} names one")
+    places = exposures_in(difference)
+    failures: dict[str, str] = {}
+    with MosaicFile.create(path, difference, len(places), overwrite=output.overwrite, layout=output.layout) as mosaic:
+        for extension, place in places.items():
+            try:
+                own = _at(files, inputs, extension)
+                record = _run_files(*own, options, (output, *others), partial(mosaic.section, place=place), progress)
+            except InputError as error:
+                failures[extension] = str(error)
+                told(extension, place.number, error)
+            else:
+                told(extension, place.number, record)
+        if len(failures) == len(places):
+            raise InputError(f"{path}: not written, for not one of {len(places)} HDUs could be used")
+        mosaic.finish(failures)
+    return path, failures, len(places)
+
+
+def output_paths(path: str, layout: LayoutName) -> list[str]:
+    """The files that an output consists of, the one with the image first."""
+    return list(dict.fromkeys(LAYOUTS[layout].paths(path).values()))
+
+
+class _Output(Sink, Protocol):
+    """Where a result goes, with all that belongs to it."""
+
+    def start_syncing(self) -> None:
+        """No more pixels will come."""
+
+    def finish(self, psf: Array | SpatialKernel | None) -> None:
+        """Everything is known; the PSF is that of the result."""
+
+
+class _Memory(MemorySink):
+    """Keeps a result, with all that belongs to it."""
+
+    def __init__(self, product: Product) -> None:
+        super().__init__(product.shape)
+        self.product = product
+        self.psf: Array | SpatialKernel | None = None
+
+    def start_syncing(self) -> None:
+        """There is no disk."""
+
+    def finish(self, psf: Array | SpatialKernel | None) -> None:
+        self.psf = psf
+
+    def exposure(self, name: str) -> Exposure:
+        """The result as an exposure."""
+        header = self.product.header
+        return Exposure(
+            self.image,
+            self.variance,
+            self.mask,
+            mask_planes=self.product.mask_planes,
+            header=None if header is None else header.copy(),
+            psf=self.psf,
+            xy0=self.product.xy0,
+            name=f"decorrelated {name}",
+        )
+
+
+_OutputType = TypeVar("_OutputType", bound=_Output)
+
+
+@serial_blas()
+def _run(
+    subtraction: Subtraction,
+    options: Options,
+    record: Record,
+    create: Callable[[Product], AbstractContextManager[_OutputType]],
+    progress: Progress | None,
+) -> _OutputType:
+    """The way of every difference, whatever it comes from and wherever it goes."""
+    for remark in subtraction.remarks:
+        record.warn(remark)
+    record.kernel = subtraction.figures(options)
+    whitening = whitening_of(subtraction, options, record)
+    job = whitening.job
+    product = Product(
+        job.shape,
+        subtraction.difference.header,
+        job.masks.planes,
+        subtraction.difference.xy0,
+        True,
+        record,
+        "noise decorrelated",
+        job.psi,
+        job.halo,
+    )
+    with create(product) as output:
+        with record.timed("filter"):
+            convolve_image(job, output, progress)
+        output.start_syncing()
+        with record.timed("qa"):
+            record.quality = quality = measure_quality(
+                job.shape,
+                subtraction.science.image_plane,
+                subtraction.template.image_plane,
+                job.image,
+                output.read,
+                job.masks.bits({*options.bad_planes, *options.replace_planes, "NO_DATA", "EDGE", "DECORR_BAD"}),
+                options.workers,
+            )
+            for remark in remarks_on(quality, options):
+                record.warn(remark)
+        source = subtraction.point_source
+        output.finish(composed_psf((*source, job.psi), job.shape) if source else None)
+    return output
+
+
+def _run_files(
+    files: dict[str, str],
+    inputs: InputOptions,
+    options: Options,
+    others: Sequence[Declared],
+    create: Callable[[Product], AbstractContextManager[OutputFile]],
+    progress: Progress | None,
+) -> Record:
+    """Read one exposure and its companions, and write the result to the output that is created."""
+    start = time.perf_counter()
+    record = Record((inputs, options, *others), files)
+    with record.timed("read"):
+        subtraction = _read(files, inputs, options)
+    _run(subtraction, options, record, create, progress)
+    record.timings["total"] = time.perf_counter() - start
+    return record
+
+
+def _read(files: dict[str, str], inputs: InputOptions, options: Options) -> Subtraction:
+    """The subtraction that files and options describe."""
+    science, template = (
+        load_exposure(
+            files[role],
+            **{name: getattr(inputs, f"{side}_{name}") for name in ("variance", "noise", "weight", "mask")},
+            dq_bad=inputs.dq_bad,
+        )
+        for role, side in (("science", "sci"), ("template", "tmpl"))
+    )
+    difference = load_exposure(files["difference"], mask=inputs.diff_mask, dq_bad=inputs.dq_bad)
+    refuse_second_time(difference)
+    if inputs.dq_bad is not None and all(e.mask_planes != {"BAD": 0} for e in (science, template, difference)):
+        difference.remarks += ("--dq-bad: all masks have names for their bits, or there are none",)
+    kernel = load_kernel(inputs.kernel, difference.shape, difference.header, inputs.kernel_format)
+    science_file = inputs.sci_kernel or inputs.pre_conv_kernel
+    science_kernel = None
+    if science_file is not None:
+        science_kernel = load_kernel(science_file, difference.shape, format=inputs.sci_kernel_format)
+    return subtraction_of(
+        science,
+        template,
+        difference,
+        kernel,
+        options,
+        psf=None if inputs.psf is None else read_psf(inputs.psf, difference.xy0),
+        science_kernel=science_kernel,
+        contributions=() if inputs.inputs is None else read_inputs(inputs.inputs, difference.shape),
+    )
+
+
+def _checked_output(
+    files: dict[str, str], inputs: InputOptions, options: Options, output: OutputOptions, guarded: Sequence[str]
+) -> str:
+    """Where the output goes, before anything is read that takes time."""
+    if options.score and inputs.pre_conv_kernel is None:
+        raise UsageError("--score needs --pre-conv-kernel")
+    read = [*files.values(), *inputs.files]
+    if inputs.inputs is not None:
+        read += input_files(inputs.inputs)
+    path = default_output(split_spec(files["difference"])[0]) if output.output is None else output.output
+    for file in output_paths(path, output.layout):
+        check_output(file, [*(split_spec(name)[0] for name in read), *guarded], output.overwrite)
+    return path
+
+
+def _at(files: dict[str, str], inputs: InputOptions, extension: str) -> tuple[dict[str, str], InputOptions]:
+    """The files of one exposure: the HDU of that name in the images, and in those of kernels and PSFs that have it."""
+    named = {role: f"{file}[{extension}]" if split_spec(file)[1] is None else file for role, file in files.items()}
+    others = ("kernel", "psf", "sci_kernel", "pre_conv_kernel")
+    given = {name: getattr(inputs, name) for name in others if getattr(inputs, name) is not None}
+    own: dict[str, Any] = {name: at_extension(file, extension) for name, file in given.items()}
+    return named, replace(inputs, **own)

@@ -1,0 +1,172 @@
+"""From a subtraction to a job for the engine: the noise of the inputs, ψ, and what ψ leaves where noise is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.difference.subtraction import Subtraction
+from diffim_decorr.engine.job import Job, VariancePlane
+from diffim_decorr.engine.tile_work import TileWork
+from diffim_decorr.geometry import Box
+from diffim_decorr.noise.correlation import correlation_function, max_abs_rho
+from diffim_decorr.noise.models import MODELS, Noise
+from diffim_decorr.noise.windows import SourceFreeWindows
+from diffim_decorr.options import Options
+from diffim_decorr.psi.build import Decorrelation, build_decorrelation, variation
+from diffim_decorr.psi.sampler import Recipe
+from diffim_decorr.record import Record
+
+__all__ = ("Whitening", "whitening_of")
+
+Array = NDArray[Any]
+
+# A constant ψ is worth a warning where it is wrong by more than this, in units of the noise.
+_NOTABLE_VARIATION = 0.02
+# What is measured on the inputs explains the noise of the result to a few per cent, unless it is not only noise.
+_NOTABLE_CALIBRATION = 0.1
+# What a first ψ left is whitened as well if it stands out of its statistical error by this factor.
+_SIGNIFICANT = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """How a subtraction is to be whitened.
+
+    Parameters
+    ----------
+    noise
+        Of the inputs.
+    decorrelation
+        ψ and its companions.
+    job
+        What the engine is to do.
+    """
+
+    noise: Noise
+    decorrelation: Decorrelation
+    job: Job
+
+
+def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> Whitening:
+    """Estimate the noise of the inputs and build ψ; figures, timings and what the user should know go to the record."""
+    with record.timed("noise"):
+        noise = MODELS[options.noise].of(subtraction, options, record)
+    record.noise = noise.figures(subtraction.contributions, options)
+    recipe = Recipe(options.score, options.max_gain, half_width=options.half_width)
+    with record.timed("psi"):
+        decorrelation = _decorrelation(subtraction, noise, options, recipe)
+        for remark in _remarks(subtraction, noise, options, recipe, decorrelation):
+            record.warn(remark)
+    factor = 1.0
+    if noise.windows is not None and not options.score:
+        job = _job(subtraction, noise, decorrelation, options)
+        with record.timed("noise"):
+            residual = _residual(job, noise.windows)
+        if residual is not None:
+            with record.timed("psi"):
+                decorrelation = _decorrelation(subtraction, noise, options, replace(recipe, residual=residual))
+            job = _job(subtraction, noise, decorrelation, options)
+        with record.timed("noise"):
+            factor = _calibration(_scatter(job, noise.windows) ** 2, record)
+        left = None if residual is None else max_abs_rho(residual)
+        record.noise = replace(record.noise, calibration=factor, residual_max_abs_rho=left)
+    record.psi = decorrelation.figures()
+    return Whitening(noise, decorrelation, _job(subtraction, noise, decorrelation, options, factor))
+
+
+def _decorrelation(subtraction: Subtraction, noise: Noise, options: Options, recipe: Recipe) -> Decorrelation:
+    return build_decorrelation(
+        subtraction.kernels,
+        noise.field,
+        subtraction.shape,
+        at=subtraction.place_of_constant(options),
+        tolerance=options.tolerance,
+        node_spacing=options.node_spacing,
+        recipe=recipe,
+        levels=[plane.level * plane.factor for plane in noise.planes],
+        threads=options.workers,
+    )
+
+
+def _remarks(
+    subtraction: Subtraction, noise: Noise, options: Options, recipe: Recipe, decorrelation: Decorrelation
+) -> Iterator[str]:
+    """What the user should know about ψ."""
+    place = subtraction.place_of_constant(options)
+    if place is None and decorrelation.error > options.tolerance:
+        yield (
+            f"the decorrelation kernel is accurate to {decorrelation.error:.1e} of the noise only, not to the "
+            f"tolerance of {options.tolerance:.0e}: the matching kernel or the noise varies within few pixels"
+        )
+    if place is not None:
+        varies = variation(subtraction.kernels, noise.field, subtraction.shape, decorrelation, recipe, place)
+        if varies > _NOTABLE_VARIATION:
+            yield (
+                f"the decorrelation kernel varies over the field by up to {varies:.1%} of the noise; "
+                "--spatial follows it"
+            )
+    if decorrelation.frequencies_limited:
+        yield (
+            f"the gain was limited to {options.max_gain:g} "
+            f"at {decorrelation.frequencies_limited:.2%} of frequencies, where the noise stays correlated"
+        )
+
+
+def _job(
+    subtraction: Subtraction, noise: Noise, decorrelation: Decorrelation, options: Options, factor: float = 1.0
+) -> Job:
+    return Job(
+        image=subtraction.difference.image_plane,
+        missing_value=subtraction.difference.missing_value,
+        regions=subtraction.matching.kernel.boxes,
+        masks=subtraction.masks,
+        replaced=options.replace_planes,
+        psi=decorrelation.psi,
+        footprint=decorrelation.footprint,
+        variances=tuple(VariancePlane(plane.plane, plane.level) for plane in noise.planes),
+        variance_kernels=decorrelation.variance.scaled(factor * np.array([plane.factor for plane in noise.planes])),
+        full=options.variance == "full",
+        sigma=(noise.svar + noise.tvar) ** 0.5,
+        bad_fraction=options.bad_fraction,
+        threads=options.workers,
+    )
+
+
+def _residual(job: Job, windows: SourceFreeWindows) -> Array | None:
+    """The correlation function that ψ leaves in the difference, if it is significant."""
+    work = TileWork(job, job.tiling(windows.boxes[0].shape))
+    covariance = windows.covariance(lambda box: work.pixels(box)[0])
+    rho, variance, _ = correlation_function(covariance, windows.pixels)
+    significant = variance > 0 and max_abs_rho(rho) >= _SIGNIFICANT / np.sqrt(windows.pixels)
+    return rho if significant else None
+
+
+def _scatter(job: Job, windows: SourceFreeWindows) -> float:
+    """Robust standard deviation of the decorrelated difference in units of the root of its variance plane."""
+    work = TileWork(job, job.tiling(windows.boxes[0].shape))
+
+    def snr(box: Box) -> Array:
+        image, variance = work.pixels(box)
+        usable = np.isfinite(image) & (variance > 0)
+        return np.where(usable, image, np.nan) / np.sqrt(np.where(usable, variance, 1))
+
+    return windows.scatter(snr)
+
+
+def _calibration(factor: float, record: Record) -> float:
+    """The factor of all variances that was measured on the result, if it can be believed; else 1."""
+    if abs(factor - 1) <= _NOTABLE_CALIBRATION:
+        return factor
+    usable = 0.5 <= factor <= 2.0
+    record.warn(
+        f"the noise variance of the result is {factor:.2f} times what the noise measured on the inputs explains"
+        f"{', to which the variance plane is scaled' if usable else '; the variance plane is left at the latter'}: "
+        "the inputs show structure besides noise, or the kernel is not the one that was used; mask extended "
+        "sources, subtract the background, or use --noise white"
+    )
+    return factor if usable else 1.0
