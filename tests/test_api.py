@@ -21,6 +21,7 @@ from diffim_decorr import (
     read_exposure,
     read_kernel,
 )
+from diffim_decorr.cli.run import run
 from support.kernels import gaussian
 from support.noise import exposures, noise_pair
 from support.reference import convolved
@@ -54,8 +55,6 @@ def test_documented_names_can_be_imported() -> None:
 
 
 def test_options_are_named_as_on_the_command_line() -> None:
-    from diffim_decorr.cli.run import run
-
     command = {parameter.name for parameter in run.params}
     fields = set(inspect.signature(Options).parameters)
     # What is read from survey there is given as exposures and arrays here, and there is nothing to print or to write.

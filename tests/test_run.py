@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.io.fits import Header
 
 from diffim_decorr import Exposure, decorrelate
 from support.hole import HOLE, KERNEL, SHAPE, SVAR, TVAR, images, plane, run
@@ -13,8 +14,6 @@ from support.noise import PLANES, exposures
 
 @pytest.mark.parametrize("spatial", [False, True])
 def test_inputs_are_never_modified(spatial: bool) -> None:
-    from astropy.io.fits import Header
-
     science, template, difference = images()
     difference[HOLE] = np.nan
     planes = [np.full(SHAPE, v, "f4") for v in (SVAR, TVAR)]

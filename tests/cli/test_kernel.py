@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -12,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 from scipy.signal import correlate2d
 
-from diffim_decorr import read_kernel, read_psi
-from diffim_decorr.io.kernels import write_grid_kernel
-from support.command import ENVIRONMENT, decorr, quickly, refused
-from support.data import DATA
-from support.files import make_inputs
+from diffim_decorr import read_kernel, read_psi, write_grid_kernel
+from support.command import ENVIRONMENT, decorr, refused, succeed, told
+from support.data import JWST, needs_jwst
+from support.files import INPUTS, make_inputs
 from support.hotpants import hotpants_kernel
 from support.kernels import gaussian
 
@@ -28,14 +27,11 @@ FWHM = np.sqrt(8 * np.log(2))
 
 
 def kernel(folder: Path, *args: object) -> subprocess.CompletedProcess[str]:
-    done = quickly(folder, "kernel", *map(str, args))
-    assert done.returncode == 0, done.stderr
-    return done
+    return succeed(folder, "kernel", *args)
 
 
 def shown(folder: Path, *args: object) -> dict[str, Any]:
-    said: dict[str, Any] = json.loads(kernel(folder, "show", *args, "--json").stdout)
-    return said
+    return told(folder, "kernel", "show", *args)
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +44,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     x, y = (axis.ravel() for axis in np.meshgrid([0, NX - 1], [0, NY - 1]))
     write_grid_kernel(folder / "grid.fits", [gaussian(11, s) for s in (1.0, 1.4, 1.2, 1.8)], x, y)
     options = ("--kernel", "grid.fits", "--spatial", "-o", "run.fits", "-q")
-    done = quickly(folder, "run", "sci.fits", "tmpl.fits", "diff.fits", *options)
-    assert done.returncode == 0, done.stderr
+    succeed(folder, "run", *INPUTS[:3], *options)
     return folder
 
 
@@ -85,8 +80,7 @@ def test_the_other_image_convolved(good: Path) -> None:
 def test_show_is_what_a_difference_has(tmp_path: Path) -> None:
     """The correlation foretold is the one that a run measures, to its statistical error."""
     make_inputs(tmp_path, (400, 400))
-    done = quickly(tmp_path, "run", "sci.fits", "tmpl.fits", "diff.fits", "--kernel", "kernel.fits", "--json")
-    qa = json.loads(done.stdout)["qa"]
+    qa = told(tmp_path, "run", *INPUTS)["qa"]
     (row,) = shown(tmp_path, "kernel.fits", "--svar", 4, "--tvar", 2.25)["positions"]
     assert row["max_abs_rho"] == pytest.approx(qa["max_abs_rho_before"], abs=4 / np.sqrt(qa["pixels_used"]))
 
@@ -114,11 +108,10 @@ def test_show_hotpants(good: Path) -> None:
     assert len({row["shape"]["fwhm"] for row in places.values()}) == 5
 
 
+@needs_jwst
 def test_show_real_regions() -> None:
-    path = DATA / "jwst_a2744" / "hotpants_diff_2x2_science_convolved.fits"
-    if not path.exists():
-        pytest.skip(f"there is no {path}")
-    said = shown(path.parent, path.name)
+    path = JWST / "hotpants_diff_2x2_science_convolved.fits"
+    said = shown(JWST, path.name)
     assert said["order"] == "polynomials of degree 1 in each of 4 regions"
     assert said["convolved"] == ["science"]
     header = fits.getheader(path)
@@ -207,8 +200,7 @@ def test_converted_kernel_in_a_run(good: Path, tmp_path: Path) -> None:
     assert len(read_kernel(tmp_path / "g.fits").kernel.basis) <= len(read_kernel(good / "hotpants.fits").kernel.basis)
     for name, path in (("a", good / "hotpants.fits"), ("b", tmp_path / "g.fits")):
         options = ("--kernel", path, "--spatial", "--tolerance", "1e-4", "-o", tmp_path / f"{name}.fits", "-q")
-        done = quickly(good, "run", "sci.fits", "tmpl.fits", "diff.fits", *options)
-        assert done.returncode == 0, done.stderr
+        succeed(good, "run", *INPUTS[:3], *options)
     a, b = (fits.getdata(tmp_path / f"{name}.fits", "IMAGE").astype(float) for name in "ab")
     sigma = np.sqrt(np.nanmedian(fits.getdata(tmp_path / "a.fits", "VARIANCE")))
     assert np.nanstd(a - b) < 1e-4 * sigma
@@ -271,22 +263,19 @@ def test_convert_tells_what_is_lost(good: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_converted(good: Path, tmp_path: Path) -> None:
-    out = ("-o", str(tmp_path / "o.fits"))
-    refused(
-        good,
-        "images of 21 x 21 pixels would be needed for a tolerance of 1e-09",
-        "kernel",
-        "convert",
-        "hotpants.fits",
-        *out,
-        "--tolerance",
-        "1e-9",
-    )
+    out = ("-o", tmp_path / "o.fits")
+    many = "images of 21 x 21 pixels would be needed for a tolerance of 1e-09"
+    refused(good, many, "kernel", "convert", "hotpants.fits", *out, "--tolerance", "1e-9")
     refused(good, "tolerance", "kernel", "convert", "hotpants.fits", *out, "--tolerance", "0", status=2)
     refused(good, "'table2'", "kernel", "convert", "hotpants.fits", *out, "--to", "table2", status=2)
-    path = DATA / "jwst_a2744" / "hotpants_diff_2x2_science_convolved.fits"
-    if path.exists():
-        refused(good, "jumps from one of its 4 regions to the next", "kernel", "convert", path, *out)
+    assert not (tmp_path / "o.fits").exists()
+
+
+@needs_jwst
+def test_regions_cannot_be_converted(good: Path, tmp_path: Path) -> None:
+    path = JWST / "hotpants_diff_2x2_science_convolved.fits"
+    jumps = "jumps from one of its 4 regions to the next"
+    refused(good, jumps, "kernel", "convert", path, "-o", tmp_path / "o.fits")
     assert not (tmp_path / "o.fits").exists()
 
 
@@ -327,19 +316,17 @@ def test_refusals(good: Path) -> None:
     refused(good, "no such file", "kernel", "show", "image.fits", "--image", "none.fits")
     refused(good, "--svar must be", "kernel", "show", "image.fits", "--svar", "-1", status=2)
     refused(good, "there is no noise", "kernel", "show", "image.fits", "--svar", "0", "--tvar", "0", status=2)
-    refused(
-        good,
-        "position 150 3 lies outside the field, x from 0 to 149 and y from 0 to 119",
-        "kernel",
-        "at",
-        "hotpants.fits",
-        150,
-        3,
-        "-o",
-        "o.fits",
-    )
+    outside = "position 150 3 lies outside the field, x from 0 to 149 and y from 0 to 119"
+    refused(good, outside, "kernel", "at", "hotpants.fits", 150, 3, "-o", "o.fits")
     refused(good, "-o", "kernel", "at", "hotpants.fits", 1, 3, status=2)
     refused(good, "k.txt2: a picture must be one of", "kernel", "plot", "image.fits", "-o", "k.txt2")
+
+
+def test_field_that_nobody_knows(tmp_path: Path) -> None:
+    """A polynomial holds everywhere; --image says where it is wanted."""
+    Table({"DX": [0, 1], "DY": [0, 0], "X0Y0": [1.0, 0.5], "X1Y0": [1e-3, 0.0]}).write(tmp_path / "k.fits")
+    unknown = "k.fits[1]: does not tell the size of the field"
+    refused(tmp_path, (unknown, "--image"), "kernel", "plot", "k.fits", "-o", "k.png")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import diffim_decorr
+from diffim_decorr.cli import cli
 from support.command import decorr, quickly
 
 # The command
@@ -28,8 +29,6 @@ def test_version_and_help(tmp_path: Path) -> None:
 
 
 def test_commands_are_listed() -> None:
-    from diffim_decorr.cli import cli
-
     assert {"run", "simulate"} <= set(cli.list_commands(None))  # type: ignore[arg-type]
 
 

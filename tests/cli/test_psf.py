@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from support.command import quickly
+from support.command import quickly, succeed
 from support.files import INPUTS, make_inputs
 from support.kernels import gaussian
 
@@ -35,9 +35,7 @@ def test_psf_command_refuses(tmp_path: Path, args: tuple[str, ...], status: int,
 
 def test_psf_command_on_an_image(tmp_path: Path) -> None:
     make_inputs(tmp_path)
-    done = quickly(tmp_path, "run", *INPUTS, "--psf", "psf.fits", "-q", "-o", "out.fits")
-    assert done.returncode == 0, done.stderr
-    done = quickly(tmp_path, "psf", "out.fits", "-3", "2.5", "-o", "at.fits")
-    assert done.returncode == 0, done.stderr
+    succeed(tmp_path, "run", *INPUTS, "--psf", "psf.fits", "-q", "-o", "out.fits")
+    succeed(tmp_path, "psf", "out.fits", "-3", "2.5", "-o", "at.fits")
     psf = fits.getdata(tmp_path / "out.fits", "PSF")
     np.testing.assert_allclose(fits.getdata(tmp_path / "at.fits"), psf / psf.sum(), rtol=1e-6)

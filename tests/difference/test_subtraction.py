@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from diffim_decorr import Exposure, InputError, SpatialKernel, decorrelate
+from diffim_decorr.spatial import PolynomialCoefficients
 from support.kernels import gaussian
 from support.noise import noise_pair
 
@@ -18,8 +19,6 @@ KERNEL = gaussian(15, 1.5, total=1.2)
 
 def test_positions_of_a_kernel_are_in_the_parent_frame_of_a_cutout() -> None:
     """A cutout of an LSST exposure: the kernel's positions count from the parent's first pixel."""
-    from diffim_decorr.spatial import PolynomialCoefficients
-
     coefficients = PolynomialCoefficients(
         np.array([[1.0, -1.0], [0.0, 1.0]]), np.array([[0, 0], [1, 0]]), (0.0, 0.0), (1000.0, 1.0)
     )

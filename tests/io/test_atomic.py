@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 
 from diffim_decorr import InputError
-from diffim_decorr.io.drafts import move
+from diffim_decorr.io.drafts import drafts, move
 from diffim_decorr.io.kernels import write_grid_kernel
 from diffim_decorr.io.whole import whole_file
 from support.files import listing
-
-# Whole or not at all
 
 
 def test_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,16 +34,10 @@ def test_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_files_that_appear_in_the_meantime(tmp_path: Path) -> None:
     """A companion that cannot be placed takes the others with it."""
-    from diffim_decorr import InputError
-    from diffim_decorr.io.drafts import drafts
-
     paths = [str(tmp_path / name) for name in ("a.fits", "b.fits", "c.fits")]
     with pytest.raises(InputError, match=r"a\.fits: the output exists already"), drafts(paths, overwrite=False):
         Path(paths[0]).write_text("someone else's")
     assert listing(tmp_path) == {"a.fits": b"someone else's"}
-
-
-# What cannot be used
 
 
 def test_messages_name_the_output(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from diffim_decorr import InputError, decorrelate, read_exposure, read_psf
 from diffim_decorr.spatial import Box
-from support.command import quickly
+from support.command import succeed
 from support.data import DATA, needs_decam, needs_jwst, needs_lsst
 from support.files import has_plane, image_hdu, write_hdus
 from support.pixels import IMAGE, MASK, VARIANCE, check
@@ -279,8 +279,7 @@ def test_real_lsst_exposures_through_the_command(tmp_path: Path, name: str) -> N
     path = str(DATA / "lsst" / name)
     fits.writeto(tmp_path / "kernel.fits", np.outer([1, 2, 1], [1.0, 2, 1]) / 16)
     options = ("--svar", "1", "--tvar", "1", "-q", "-o", "out.fits")
-    done = quickly(tmp_path, "run", path, path, path, "--kernel", "kernel.fits", *options)
-    assert done.returncode == 0, done.stderr
+    succeed(tmp_path, "run", path, path, path, "--kernel", "kernel.fits", *options)
     before, after = read_exposure(path), read_exposure(tmp_path / "out.fits")
     assert before.xy0 == after.xy0
     for plane in before.mask_planes:

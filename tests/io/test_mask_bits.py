@@ -10,7 +10,8 @@ import pytest
 from astropy.io import fits
 
 from diffim_decorr import Exposure, InputError, read_exposure
-from support.command import quickly
+from diffim_decorr.masks import REPLACED_PLANES
+from support.command import quickly, succeed
 from support.files import INPUTS, SHAPE, gzipped, has_plane, image_hdu, make_inputs, write_hdus
 from support.pixels import IMAGE, RNG, check
 
@@ -103,8 +104,6 @@ def pixels_of(exposure: Exposure, name: str) -> list[int]:
 
 
 def sources_are_kept(exposure: Exposure, name: str) -> bool:
-    from diffim_decorr.masks import REPLACED_PLANES
-
     return name in exposure.mask_planes and name not in REPLACED_PLANES
 
 
@@ -241,8 +240,7 @@ def test_dq_bad_of_the_command(tmp_path: Path) -> None:
     dq[40, 50], dq[60, 20] = 2, 4
     fits.writeto(tmp_path / "dq.fits", dq)
     options = ("--diff-mask", "dq.fits", "--dq-bad", "4", "-o", "out.fits")
-    done = quickly(tmp_path, "run", *INPUTS, *options)
-    assert done.returncode == 0, done.stderr
+    done = succeed(tmp_path, "run", *INPUTS, *options)
     assert "--dq-bad" not in done.stderr
     exposure = read_exposure(tmp_path / "out.fits")
     sure = has_plane(read_exposure(tmp_path / "sci.fits"), "BAD")

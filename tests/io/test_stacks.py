@@ -9,6 +9,7 @@ import pytest
 from astropy.io import fits
 
 from diffim_decorr import InputError
+from diffim_decorr.io.inputs import read_inputs
 
 
 @pytest.mark.parametrize(
@@ -27,8 +28,6 @@ from diffim_decorr import InputError
     ],
 )
 def test_bad_lists_of_inputs(tmp_path: Path, text: str, cause: str) -> None:
-    from diffim_decorr.io.inputs import read_inputs
-
     fits.PrimaryHDU(np.zeros((5, 6), "f4")).writeto(tmp_path / "small.fits")
     path = tmp_path / "inputs.toml"
     path.write_text(text)

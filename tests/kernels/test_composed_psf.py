@@ -9,7 +9,7 @@ import pytest
 
 from diffim_decorr import SpatialKernel, decorrelate, read_kernel, read_psf
 from diffim_decorr.psf import composed_psf
-from diffim_decorr.spatial import GridCoefficients, PolynomialCoefficients
+from diffim_decorr.spatial import Box, GridCoefficients, PiecewiseCoefficients, PolynomialCoefficients
 from support.hotpants import hotpants_kernel
 from support.kernels import gaussian
 from support.noise import exposures
@@ -39,8 +39,6 @@ def test_psf_that_varies_under_a_psi_that_varies(tmp_path: Path, form: str) -> N
 
 def test_product_across_a_border_of_regions(tmp_path: Path) -> None:
     """ψ may jump where HOTPANTS has another region; the PSF on the grid jumps there as well, within a pixel."""
-    from diffim_decorr.spatial import Box, PiecewiseCoefficients
-
     left, right = gaussian(9, 0.8), gaussian(9, 1.6)
     one = [PolynomialCoefficients.constant(values) for values in ([1.0, 0.0], [0.0, 1.0])]
     pieces = ((Box(0, 0, 100, 240), one[0]), (Box(100, 0, 300, 240), one[1]))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from diffim_decorr import Result, SpatialKernel, decorrelate, read_kernel
+from diffim_decorr.spatial import PolynomialCoefficients
 from support.hotpants import hotpants_kernel
 from support.kernels import gaussian
 from support.noise import exposures, noise_pair
@@ -108,8 +109,6 @@ def test_fluxes_in_noise_are_unbiased() -> None:
 
 def test_a_psf_that_varies() -> None:
     """Basis images times coefficients, as PSFEx and LSST have it, through a constant ψ."""
-    from diffim_decorr.spatial import PolynomialCoefficients
-
     kernel = gaussian(17, 1.5)
     basis = np.array([gaussian(25, 1.4), gaussian(25, 2.2)])
     powers = np.array([[0, 0], [1, 0]])

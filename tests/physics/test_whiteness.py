@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from diffim_decorr import MatchingKernel, Result, SpatialKernel, decorrelate, read_kernel
+from diffim_decorr.spatial import GridCoefficients
 from support.hotpants import Hotpants, Region, hotpants_basis, hotpants_coefficients, hotpants_kernel
 from support.kernels import gaussian
 from support.noise import exposures, noise_pair
@@ -221,8 +222,6 @@ def test_several_regions_with_either_image_convolved(tmp_path: Path) -> None:
 
 def test_a_grid_of_kernels_leaves_white_noise() -> None:
     """Bilinear between kernels at nine positions, as a cube with a table of positions is."""
-    from diffim_decorr.spatial import GridCoefficients
-
     shape = (560, 600)
     knots_x, knots_y = np.array([0.0, 250.0, 599.0]), np.array([0.0, 300.0, 559.0])
     cube = np.array([gaussian(25, 1.2 + 0.15 * k, total=1.1) for k in range(9)])

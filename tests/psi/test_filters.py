@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -11,8 +9,6 @@ from diffim_decorr import decorrelate
 from support.kernels import gaussian
 from support.noise import exposures, noise_pair
 from support.reference import convolved
-
-# What is reported
 
 
 def test_the_gain_is_limited_and_that_is_said() -> None:
@@ -34,9 +30,6 @@ def test_the_gain_is_limited_and_that_is_said() -> None:
     assert not any("varies" in text for text in result.warnings)
 
 
-# Kernels that vary over the field
-
-
 def test_psi_does_not_depend_on_the_unit_of_the_images() -> None:
     kernel = gaussian(13, 1.4)
     science, template = noise_pair(37, (300, 300), 1.0, 2.0)
@@ -48,4 +41,4 @@ def test_psi_does_not_depend_on_the_unit_of_the_images() -> None:
         np.testing.assert_allclose(other.psi.at(0, 0), one.psi.at(0, 0), atol=1e-6)
         np.testing.assert_allclose(other.exposure.image / unit, one.exposure.image, atol=1e-5)
         np.testing.assert_allclose(other.exposure.variance / unit**2, one.exposure.variance, rtol=1e-5)
-        assert replace(other.qa, pixels_used=0).snr_std == pytest.approx(one.qa.snr_std, rel=1e-4)
+        assert other.qa.snr_std == pytest.approx(one.qa.snr_std, rel=1e-4)

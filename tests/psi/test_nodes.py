@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
-from diffim_decorr import decorrelation
+from diffim_decorr.decorrelation import _interpolated_further, _Nodes, _psi_from_nodes
 from support.field import Field
 
 
 def test_nodes_whose_samples_are_not_kept(field: Field, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of very many nodes only the weights of modes found before are computed: ψ and its errors are the same."""
-    real = decorrelation._psi_from_nodes
     compared = []
 
     def both(support: Any, nodes: Any, tolerance: float, threads: int) -> Any:
-        kept = real(support, nodes, tolerance, threads)
-        finer = [decorrelation._Nodes.over(part.box, 60.0, part.log_ratio) for part in nodes]
-        weights_only = decorrelation._interpolated_further(support, kept, finer, threads)
-        compared.append((real(support, finer, tolerance, threads), weights_only))
+        kept = _psi_from_nodes(support, nodes, tolerance, threads)
+        finer = [_Nodes.over(part.box, 60.0, part.log_ratio) for part in nodes]
+        weights_only = _interpolated_further(support, kept, finer, threads)
+        compared.append((_psi_from_nodes(support, finer, tolerance, threads), weights_only))
         return kept
 
-    monkeypatch.setattr(decorrelation, "_psi_from_nodes", both)
+    monkeypatch.setattr(sys.modules[_psi_from_nodes.__module__], "_psi_from_nodes", both)
     field.decorrelated()
     for kept, weights_only in compared:
         assert len(weights_only.weights) == len(kept.samples) > len(weights_only.samples)

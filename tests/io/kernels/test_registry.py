@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,41 +11,28 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 from diffim_decorr import InputError, read_kernel
-from diffim_decorr.cli import run
-from diffim_decorr.errors import InputError
-from diffim_decorr.io import kernels
-from diffim_decorr.io.kernels import read_kernel
-from support.command import decorr
-from support.files import make_inputs
-
-PIXELS = [(-2, 0), (0, 0), (1, 1), (0, -1)]
-COLUMNS = {"X0Y0": [0.1, 0.7, 0.2, 0.05], "X1Y0": [0.0, -0.1, 0.1, 0.0], "X2Y1": [0.02, 0.0, 0.0, 0.01]}
+from diffim_decorr.cli.run import run
+from support.command import refused
+from support.files import INPUTS
 
 
-def write_table(path: Path, columns: dict[str, Any] | None = None, **cards: Any) -> Path:
-    dx, dy = zip(*PIXELS, strict=True)
-    table = Table({"DX": dx, "DY": dy} | COLUMNS | (columns or {}))
-    table.meta = {"X0": 50.0, "Y0": 40.0, "XSCALE": 25.0, "YSCALE": 20.0} | cards
-    table.write(path)
-    return path
-
-
-# The format that is asked for
-
-
-def test_the_command_knows_all_formats() -> None:
-    names = [known.name for known in kernels._FORMATS]
+def test_the_command_knows_all_formats(inputs: Path) -> None:
+    """Those that the reader of kernels names if it is asked for another one."""
+    with pytest.raises(InputError, match="there is no kernel format 'none'; there are ") as caught:
+        read_kernel(inputs / "kernel.fits", format="none")
+    names = str(caught.value).split("there are ")[1].split(", ")
+    assert len(names) >= 6
     for option in ("kernel_format", "sci_kernel_format"):
-        (parameter,) = [p for p in run.run.params if p.name == option]
+        (parameter,) = [p for p in run.params if p.name == option]
         assert list(parameter.type.choices) == names
-    said = CliRunner().invoke(run.run, ["--help"]).output
+    said = CliRunner().invoke(run, ["--help"]).output
     assert "--kernel-format" in said
 
 
 def test_a_format_that_is_asked_for_wins(tmp_path: Path) -> None:
     """A file that two readers take: the table is looked for first, the image only if it is asked for."""
-    with fits.open(write_table(tmp_path / "t.fits")) as hdus:
-        fits.HDUList([fits.PrimaryHDU(np.eye(3)), hdus[1]]).writeto(tmp_path / "both.fits")
+    table = fits.table_to_hdu(Table({"DX": [0, 1], "DY": [0, 0], "X0Y0": [0.7, 0.2]}))
+    fits.HDUList([fits.PrimaryHDU(np.eye(3)), table]).writeto(tmp_path / "both.fits")
     assert read_kernel(tmp_path / "both.fits").format == "table"
     assert read_kernel(tmp_path / "both.fits", format="image").kernel.sum_at(0, 0) == 3.0
     with pytest.raises(InputError, match="there is no kernel format 'fits'; there are hotpants, sfft, lsst, table"):
@@ -64,26 +50,16 @@ def test_a_format_that_is_asked_for_wins(tmp_path: Path) -> None:
             read_kernel(f"{tmp_path / 'both.fits'}[1]", format=name)
 
 
-def test_formats_on_the_command_line(tmp_path: Path) -> None:
-    make_inputs(tmp_path)
-    line = ["run", "sci.fits", "tmpl.fits", "diff.fits", "--kernel", "kernel.fits", "--overwrite"]
-    done = decorr(tmp_path, *line, "--kernel-format", "sfft")
-    assert (done.returncode, done.stdout) == (3, "")
+def test_formats_on_the_command_line(folder: Path) -> None:
+    line = ("run", *INPUTS, "--overwrite")
+    done = refused(folder, "holds no solution of SFFT", *line, "--kernel-format", "sfft")
     assert done.stderr.startswith("decorr: error: kernel.fits: holds no solution of SFFT")
-    assert done.stderr.count("\n") == 1
-    done = decorr(tmp_path, *line, "--pre-conv-kernel", "psf.fits", "--sci-kernel-format", "table")
-    assert done.returncode == 3
-    assert "psf.fits: holds no table of kernel pixels" in done.stderr
-    done = decorr(tmp_path, *line, "--kernel-format", "fits")
-    assert done.returncode == 2
-    fits.PrimaryHDU().writeto(tmp_path / "empty.fits")
-    done = decorr(tmp_path, *line[:4], "--kernel", "empty.fits")
-    assert done.returncode == 3
-    for name in ("HOTPANTS", "SFFT", "LSST", "table of kernel pixels", "cube of kernel images", "a kernel image"):
-        assert name in done.stderr
-
-
-# Kernel images
+    psf = ("--pre-conv-kernel", "psf.fits", "--sci-kernel-format", "table")
+    refused(folder, "psf.fits: holds no table of kernel pixels", *line, *psf)
+    refused(folder, "--kernel-format", *line, "--kernel-format", "fits", status=2)
+    fits.PrimaryHDU().writeto(folder / "empty.fits")
+    known = ("HOTPANTS", "SFFT", "LSST", "table of kernel pixels", "cube of kernel images", "a kernel image")
+    refused(folder, known, *line[:4], "--kernel", "empty.fits")
 
 
 def test_files_that_hold_no_kernel(tmp_path: Path) -> None:

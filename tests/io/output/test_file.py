@@ -110,8 +110,7 @@ def test_header_of_a_space_telescope(tmp_path: Path) -> None:
     data = DATA / "jwst_a2744"
     noise = ("--sci-noise", data / "sci_noise.fits", "--tmpl-noise", data / "tmpl_noise.fits")
     images = [data / name for name in ("sci.fits", "tmpl.fits", "hotpants_diff.fits")]
-    done = quickly(tmp_path, "run", *images, "--kernel", data / "hotpants_diff.fits", *noise, *OUT)
-    assert done.returncode == 0, done.stderr
+    succeed(tmp_path, "run", *images, "--kernel", data / "hotpants_diff.fits", *noise, *OUT)
     sound(tmp_path / "out.fits")
     verified(tmp_path / "out.fits")
     with warnings.catch_warnings():
@@ -121,12 +120,10 @@ def test_header_of_a_space_telescope(tmp_path: Path) -> None:
 
 
 def test_kernel_and_psf_that_vary(tmp_path: Path) -> None:
-    done = quickly(tmp_path, "simulate", "sim", "--size", "200", "--kernel-width", "13", "--stars", "0", "-q")
-    assert done.returncode == 0, done.stderr
+    succeed(tmp_path, "simulate", "sim", "--size", "200", "--kernel-width", "13", "--stars", "0", "-q")
     names = [f"sim/{name}.fits" for name in ("sci", "tmpl", "diff")]
     options = ("--kernel", "sim/kernel.fits", "--psf", "sim/sci_psf.fits", "--spatial")
-    done = quickly(tmp_path, "run", *names, *options, *OUT)
-    assert done.returncode == 0, done.stderr
+    succeed(tmp_path, "run", *names, *options, *OUT)
     sound(tmp_path / "out.fits")
     verified(tmp_path / "out.fits")
     with fits.open(tmp_path / "out.fits") as hdus:
@@ -200,8 +197,7 @@ def test_corrected_psf_in_the_output(tmp_path: Path) -> None:
     gaussian_grid(tmp_path / "psf.fits")
     options = ("--svar", "1", "--tvar", "2", "--spatial", "-q", "-o", "out.fits")
     files = ("sci.fits", "sci.fits", "diff.fits", "--kernel", "diff.fits", "--psf", "psf.fits")
-    done = quickly(tmp_path, "run", *files, *options)
-    assert done.returncode == 0, done.stderr
+    succeed(tmp_path, "run", *files, *options)
     images = [read_exposure(tmp_path / name) for name in ("sci.fits", "sci.fits", "diff.fits")]
     kernel = read_kernel(tmp_path / "diff.fits", FIELD)
     psf = read_psf(tmp_path / "psf.fits")

@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from diffim_decorr import Exposure, read_exposure, read_kernel, read_psi
+from diffim_decorr import Exposure, InputError, read_exposure, read_kernel, read_psi
+from diffim_decorr.filtering import apply
+from diffim_decorr.io.layouts import Place
+from diffim_decorr.io.mosaic import MosaicFile
+from diffim_decorr.options import Options
+from diffim_decorr.pipeline import measure, prepare
 from support.command import decorr, succeed
 from support.files import INPUTS, LAYOUTS, SHAPE, WHERE, make_inputs, verified
 from support.kernels import gaussian
@@ -144,11 +149,6 @@ def test_a_ccd_that_fails_does_not_take_the_others(
 
 def test_failure_in_the_middle_of_the_pixels(mosaic: Path, tmp_path: Path) -> None:
     """What was written of an exposure is taken back."""
-    from diffim_decorr import InputError
-    from diffim_decorr.io.layouts import Place
-    from diffim_decorr.io.mosaic import MosaicFile
-    from diffim_decorr.options import Options
-    from diffim_decorr.pipeline import measure, prepare
 
     def steps(output: MosaicFile, number: int, broken: bool) -> None:
         science, template, difference = (
@@ -157,8 +157,6 @@ def test_failure_in_the_middle_of_the_pixels(mosaic: Path, tmp_path: Path) -> No
         kernel = read_kernel(mosaic / f"kernel.fits[{CCDS[number - 1]}]")
         plan = prepare(science, template, difference, kernel, Options(svar=1.0, tvar=1.0))
         with output.section(plan, {}, Place(number, CCDS[number - 1], 1)) as section:
-            from diffim_decorr.filtering import apply
-
             apply(plan, section, None)
             if broken:
                 raise InputError("damaged")
