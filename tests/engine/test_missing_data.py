@@ -7,7 +7,9 @@ import pytest
 
 from diffim_decorr import Exposure, decorrelate
 from support.hole import HOLE, KERNEL, PSI, REACH, SHAPE, SQUARES, SVAR, TVAR, bit, images, plane, run
-from support.reference import filtered_at
+from support.noise import noise_pair
+from support.reference import convolved, filtered_at
+from support.tiles import column_seams
 
 # Non-finite pixels
 
@@ -51,15 +53,21 @@ def test_variance_near_a_hole_is_that_of_the_pixels_that_are_left() -> None:
 
 @pytest.mark.parametrize("spatial", [False, True])
 def test_nothing_but_missing_pixels_left_and_right(spatial: bool) -> None:
-    """Whole tiles of NaN, as beyond the edge of a warped image."""
-    difference = images()[2]
-    difference[:, :60] = np.nan
+    """A whole tile of NaN, as beyond the edge of a warped image, and a part of the next one."""
+    shape = (110, 1100)
+    (seam,) = column_seams(shape)
+    science, template = noise_pair(53, shape, SVAR, TVAR)
+    difference = science - convolved(template, KERNEL)
+    left = seam + 10
+    difference[:, :left] = np.nan
     difference[:20] = np.nan
-    result = run(difference, spatial=spatial)
-    assert np.isnan(result.exposure.image[:, :60]).all()
-    assert np.isfinite(result.exposure.image[20:, 60:]).all()
-    assert bit(result, "DECORR_BAD")[25:, 60].all()
-    assert not bit(result, "DECORR_BAD")[60:120, 60 + REACH : 130].any()
+    result = decorrelate(
+        Exposure(science, SVAR), Exposure(template, TVAR), Exposure(difference), KERNEL, spatial=spatial
+    )
+    assert np.isnan(result.exposure.image[:, :left]).all()
+    assert np.isfinite(result.exposure.image[20:, left:]).all()
+    assert bit(result, "DECORR_BAD")[25:, left].all()
+    assert not bit(result, "DECORR_BAD")[20 + REACH : 110 - REACH, left + REACH : 1100 - REACH].any()
 
 
 # Replaced mask planes

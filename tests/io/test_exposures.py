@@ -11,7 +11,7 @@ from astropy.io import fits
 from diffim_decorr import InputError, decorrelate, read_exposure, read_psf
 from diffim_decorr.spatial import Box
 from support.command import succeed
-from support.data import DATA, needs_decam, needs_jwst, needs_lsst
+from support.data import DECAM, JWST, LSST, needs_decam, needs_jwst, needs_lsst
 from support.files import has_plane, image_hdu, write_hdus
 from support.pixels import IMAGE, MASK, VARIANCE, check
 
@@ -29,7 +29,7 @@ from support.pixels import IMAGE, MASK, VARIANCE, check
     ],
 )
 def test_lsst_files(name: str, shape: tuple[int, int]) -> None:
-    file = DATA / "lsst" / name
+    file = LSST / name
     exposure = read_exposure(file)
     with fits.open(file) as hdus:
         image, mask, variance = (
@@ -175,16 +175,16 @@ def test_hotpants_without_noise_layer(path: Path) -> None:
 
 @needs_jwst
 def test_hotpants_real_files() -> None:
-    exposure = read_exposure(DATA / "jwst_a2744" / "hotpants_diff.fits")
-    with fits.open(DATA / "jwst_a2744" / "hotpants_diff.fits") as hdus:
+    exposure = read_exposure(JWST / "hotpants_diff.fits")
+    with fits.open(JWST / "hotpants_diff.fits") as hdus:
         np.testing.assert_array_equal(exposure.image, hdus[0].data)
         sigma = hdus[2].data
         np.testing.assert_array_equal(exposure.variance, sigma**2)
     assert exposure.missing_value == 1e-30
-    science = read_exposure(DATA / "jwst_a2744" / "sci.fits", noise=DATA / "jwst_a2744" / "sci_noise.fits")
-    sigma = fits.getdata(DATA / "jwst_a2744" / "sci_noise.fits")  # one pixel is negative
+    science = read_exposure(JWST / "sci.fits", noise=JWST / "sci_noise.fits")
+    sigma = fits.getdata(JWST / "sci_noise.fits")  # one pixel is negative
     np.testing.assert_array_equal(science.variance, np.maximum(sigma, 0) ** 2)
-    psf = read_psf(DATA / "jwst_a2744" / "sci_psf.fits")
+    psf = read_psf(JWST / "sci_psf.fits")
     assert psf.sum() == pytest.approx(1)
 
 
@@ -231,7 +231,7 @@ def test_compressed_difference_of_ztf(tmp_path: Path) -> None:
 @needs_decam
 def test_real_cutout_of_decam(tmp_path: Path) -> None:
     """Cut out of an ooi file, with the EXTNAME of its CCD in the primary header, and a mask by NOIRLab's rules."""
-    path = DATA / "decam" / "inputs" / "DEC-OBS04a.mini.fits"
+    path = DECAM / "inputs" / "DEC-OBS04a.mini.fits"
     pixels = fits.getdata(path)
     dq = np.zeros(pixels.shape, "i2")
     dq[3, 4] = 3
@@ -250,10 +250,10 @@ def test_real_cutout_of_decam(tmp_path: Path) -> None:
 @needs_jwst
 def test_jwst_i2d(tmp_path: Path) -> None:
     """Real pixels in the HDUs of an i2d file, which has no DQ but other images beside SCI and ERR."""
-    sci, err = (fits.getdata(DATA / "jwst_a2744" / f"{name}.fits") for name in ("sci", "sci_noise"))
+    sci, err = (fits.getdata(JWST / f"{name}.fits") for name in ("sci", "sci_noise"))
     sci = sci.copy()
     sci[:, :7] = np.nan
-    header = fits.getheader(DATA / "jwst_a2744" / "sci.fits")
+    header = fits.getheader(JWST / "sci.fits")
     hdus = [fits.PrimaryHDU(), fits.ImageHDU(sci, header, name="SCI"), fits.ImageHDU(err, name="ERR")]
     hdus[0].header["TELESCOP"] = "JWST"
     hdus.append(fits.ImageHDU(np.ones((2, *sci.shape), "i4"), name="CON"))
@@ -276,7 +276,7 @@ def test_jwst_i2d(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["HSC-0908120-056-small.fits", "exposure-version-2.fits", "scienceMI.fits"])
 def test_real_lsst_exposures_through_the_command(tmp_path: Path, name: str) -> None:
     """All bits of the mask come out, and the parent frame."""
-    path = str(DATA / "lsst" / name)
+    path = str(LSST / name)
     fits.writeto(tmp_path / "kernel.fits", np.outer([1, 2, 1], [1.0, 2, 1]) / 16)
     options = ("--svar", "1", "--tvar", "1", "-q", "-o", "out.fits")
     succeed(tmp_path, "run", path, path, path, "--kernel", "kernel.fits", *options)

@@ -12,7 +12,7 @@ from support.field import SEAM, SHAPE, Field
 from support.hotpants import Hotpants, Region, hotpants_basis, hotpants_coefficients, hotpants_kernel
 from support.kernels import IDENTITY
 from support.reference import psi_of, rms, widened
-from support.tiles import column_seams, row_seams
+from support.tiles import column_seams, tile_count
 
 NY, NX = SHAPE
 TOLERANCES = {"default": ({}, 1e-3), "1e-5": ({"tolerance": 1e-5}, 2e-5)}
@@ -153,7 +153,7 @@ def test_stars_of_any_brightness_have_faint_errors(field: Field, brightness: flo
 @pytest.mark.parametrize("shape", [(37, 1100), (865, 40), (23, 21), (64, 65)], ids=str)
 def test_images_of_any_shape(tmp_path: Path, shape: tuple[int, int], spatial: bool) -> None:
     """Strips of two tiles, one pixel more than a tile, images smaller than ψ and as large as the kernel."""
-    assert (len(column_seams(shape)), len(row_seams(shape))) == {1100: (1, 0), 40: (0, 1)}.get(shape[1], (0, 0))
+    assert tile_count(shape) == (2 if max(shape) > 800 else 1)
     hotpants = hotpants_kernel(shape, seed=3)
     svar, tvar = 0.2, 4.0
     field = Field(hotpants, tmp_path / "diff.fits", svar, tvar, seed=45)

@@ -13,7 +13,7 @@ from scipy.signal import fftconvolve
 from diffim_decorr import read_kernel
 from diffim_decorr.matching import MatchingKernel
 from support.command import told
-from support.data import DATA, JWST, SFFT, needs_decam, needs_jwst
+from support.data import DECAM, JWST, SFFT, needs_decam, needs_jwst
 from support.reference import brute_force
 
 
@@ -110,7 +110,7 @@ def test_whitened_jwst_difference_is_that_of_brute_force(tmp_path: Path) -> None
 @needs_decam
 def test_stacks_agree_with_sfft(tmp_path: Path) -> None:
     """SFFT's decorrelation kernel to 1e-5 of its peak, its difference to 1e-3 σ; measured noise leaves less than it."""
-    folder = DATA / "decam"
+    folder = DECAM
     sky = {
         "04": {"a": 33.9862, "b": 26.9599, "c": 26.1457, "d": 29.3691, "e": 30.0995},
         "18": {"a": 53.776, "b": 42.9849, "c": 46.8331, "d": 58.0844, "e": 48.2887},
