@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import pytest
 import diffim_decorr
 from diffim_decorr import (
     DecorrWarning,
-    Exposure,
     InputError,
     MatchingKernel,
     Options,
@@ -23,13 +21,11 @@ from diffim_decorr import (
 )
 from diffim_decorr.cli.run import run
 from support.kernels import gaussian
-from support.noise import exposures, noise_pair
+from support.noise import exposures, noise_images, noise_pair
 from support.reference import convolved
 from support.survey import SHAPE
 
 KERNEL = gaussian(15, 1.5, total=1.2)
-
-# The same by either way
 
 
 def test_twice_the_same(survey: dict[str, Path]) -> None:
@@ -113,27 +109,13 @@ def test_kernels_of_any_kind(survey: dict[str, Path], kind: str) -> None:
         "matching": MatchingKernel(SpatialKernel.constant(KERNEL)),
         "file": read_kernel(survey["kernel"]),
     }
-    science, template = noise_pair(73, (100, 110), 1.0, 1.0)
-    images = exposures(science, template, science - convolved(template, KERNEL), 1.0, 1.0)
+    images = noise_images(73, (100, 110), KERNEL, 1.0, 1.0)
     expected = decorrelate(*images, KERNEL).exposure.image
     np.testing.assert_array_equal(decorrelate(*images, kernels[kind]).exposure.image, expected)
 
 
-# Errors
-
-
-def images(**changes: Any) -> dict[str, Any]:
-    science, template = noise_pair(75, (90, 100), 1.0, 1.0)
-    made: dict[str, Any] = {
-        "science": Exposure(science, 1.0, name="science"),
-        "template": Exposure(template, 1.0, name="template"),
-        "difference": Exposure(science - template, name="difference"),
-        "kernel": KERNEL,
-    }
-    return made | changes
-
-
 def test_an_unknown_option_is_a_type_error() -> None:
-    given = images()
+    science, template = noise_pair(75, (90, 100), 1.0, 1.0)
+    images = exposures(science, template, science - template, 1.0, 1.0)
     with pytest.raises(TypeError, match="tolerence"):
-        decorrelate(given["science"], given["template"], given["difference"], KERNEL, tolerence=1e-3)
+        decorrelate(*images, KERNEL, tolerence=1e-3)

@@ -26,7 +26,7 @@ from support.data import JWST, needs_jwst
 from support.files import has_plane, write_exposure
 from support.noise import PLANES
 from support.psi_runs import CONFIGURATIONS, NX, NY, SHAPE
-from support.reference import convolved
+from support.reference import convolved, widened
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
@@ -217,8 +217,7 @@ def test_psf_that_varies_as_psi_does(psi_runs: Path) -> None:
     psi = read_psi(psi_runs / "spatial.fits")
     result = apply_psi(Exposure(np.ones(SHAPE), psf=varying), psi)
     for x, y in ((0, 0), (17, 60), (NX - 1, NY - 1)):
-        margin = [(n - m) // 2 for n, m in zip(result.psf.shape, varying.shape, strict=True)]
-        expected = convolved(np.pad(varying.at(x, y), [(m, m) for m in margin]), psi.at(x, y))
+        expected = convolved(widened(varying.at(x, y), result.psf.shape), psi.at(x, y))
         # What the grid of the result is as fine as, twice.
         np.testing.assert_allclose(result.psf.at(x, y), expected, atol=6e-4 * expected.max())
     result = apply_psi(Exposure(np.ones(SHAPE), psf=varying), read_psi(psi_runs / "constant.fits"))
@@ -279,9 +278,6 @@ def test_even_sizes_keep_their_centre(psi_runs: Path) -> None:
     result = apply_psi_at(point, psi, 5, 5)
     height, width = result.shape
     assert np.unravel_index(np.argmax(result), result.shape) == (height // 2, width // 2)
-
-
-# What cannot be used
 
 
 def test_frames_of_lsst(psi_runs: Path) -> None:

@@ -12,8 +12,6 @@ import diffim_decorr
 from diffim_decorr.cli import cli
 from support.command import decorr, quickly
 
-# The command
-
 
 def test_version_and_help(tmp_path: Path) -> None:
     done = decorr(tmp_path, "--version")
@@ -39,9 +37,6 @@ def test_installed_command() -> None:
     done = subprocess.run([command, "--version"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stdout.startswith("decorr, version ")
-
-
-# Options
 
 
 def test_no_such_command(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 from astropy.io import fits
 from click.testing import CliRunner
 
+from diffim_decorr import InputError
 from diffim_decorr.cli.simulate import simulate as command
-from diffim_decorr.errors import InputError
 from diffim_decorr.io.simulation import FILES
 
 

@@ -14,8 +14,6 @@ from support.noise import noise_pair
 
 KERNEL = gaussian(15, 1.5, total=1.2)
 
-# What there is
-
 
 def test_positions_of_a_kernel_are_in_the_parent_frame_of_a_cutout() -> None:
     """A cutout of an LSST exposure: the kernel's positions count from the parent's first pixel."""
@@ -29,9 +27,6 @@ def test_positions_of_a_kernel_are_in_the_parent_frame_of_a_cutout() -> None:
     here = SpatialKernel.constant(kernel.at(400 + 64.5, 30 + 59.5))
     expected = decorrelate(*[Exposure(e.image, e.variance) for e in made], here).psi.at(0, 0)
     np.testing.assert_allclose(psi, expected, atol=1e-7)
-
-
-# Errors
 
 
 def images(**changes: Any) -> dict[str, Any]:

@@ -126,9 +126,6 @@ def test_pixels_that_are_not_finite_are_replaced_whatever_the_planes() -> None:
     assert np.count_nonzero(~np.isfinite(result.exposure.image)) == 63
 
 
-# Missing values of HOTPANTS
-
-
 def test_pixels_of_the_missing_value_are_missing() -> None:
     """HOTPANTS' MASKVAL, 1e-30: a number that is finite, kept as it is."""
     difference = images()[2]

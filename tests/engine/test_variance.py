@@ -8,7 +8,7 @@ import pytest
 from diffim_decorr import Exposure, decorrelate
 from support.field import SEAM, SHAPE, Field
 from support.kernels import IDENTITY, gaussian
-from support.noise import exposures, noise_pair
+from support.noise import noise_images
 from support.reference import convolved, psi_of
 from support.results import inner
 from support.tiles import column_seams
@@ -39,8 +39,7 @@ def test_the_same_variance_all_over_and_nearly_the_same(field: Field, spatial: b
 
 def test_estimated_variance_is_the_full_one_where_variances_are_flat() -> None:
     kernel = gaussian(21, 1.5, shift=(2.3, -1.7))
-    science, template = noise_pair(5, (300, 300), 1.3, 0.7)
-    images = exposures(science, template, science - convolved(template, kernel), 1.3, 0.7)
+    images = noise_images(5, (300, 300), kernel, 1.3, 0.7)
     full, estimate = (decorrelate(*images, kernel, variance=v) for v in ("full", "estimate"))
     np.testing.assert_array_equal(full.exposure.image, estimate.exposure.image)
     _, one = inner(full, kernel)
@@ -55,8 +54,7 @@ def test_estimated_and_full_variance_of_a_varying_plane() -> None:
     kernel = gaussian(13, 1.6)
     rng = np.random.default_rng(6)
     svar, tvar = (v * np.exp(0.3 * rng.normal(size=(160, 170))) for v in (1.0, 2.0))
-    science, template = noise_pair(6, (160, 170), svar, tvar)
-    images = exposures(science, template, science - convolved(template, kernel), svar, tvar)
+    images = noise_images(6, (160, 170), kernel, svar, tvar)
     psi = psi_of([IDENTITY, kernel], [1.0, 2.0], size=128)
     squares = psi**2, convolved(psi, kernel) ** 2
     for mode in ("full", "estimate"):

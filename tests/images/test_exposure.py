@@ -12,8 +12,6 @@ from diffim_decorr import Exposure, InputError
 from diffim_decorr.planes import ConstantPlane
 from support.pixels import IMAGE, MASK, VARIANCE, check
 
-# Exposures of arrays
-
 
 def test_exposure_of_arrays() -> None:
     exposure = Exposure(IMAGE, 2.0, MASK, mask_planes={"SAT": 1}, name="night 3")
@@ -58,18 +56,12 @@ def test_exposure_of_wrong_arrays(make: Callable[[], Exposure], says: str) -> No
         make()
 
 
-# What there is
-
-
 def test_exposures_say_what_they_are() -> None:
     exposure = Exposure(np.zeros((3, 4)), 2.0, mask_planes={"SAT": 1}, name="sky")
     assert repr(exposure) == "<Exposure sky: 4 x 3 pixels, mask planes ['SAT']>"
     assert exposure.shape == (3, 4)
     assert exposure.mask is None
     np.testing.assert_array_equal(exposure.variance, np.full((3, 4), 2.0))
-
-
-# Errors
 
 
 @pytest.mark.parametrize(

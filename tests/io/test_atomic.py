@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffim_decorr import InputError
+from diffim_decorr import InputError, write_grid_kernel
 from diffim_decorr.io.drafts import drafts, move
-from diffim_decorr.io.kernels import write_grid_kernel
 from diffim_decorr.io.whole import whole_file
 from support.files import listing
 

@@ -102,9 +102,6 @@ def test_sigma_that_is_no_sigma(tmp_path: Path) -> None:
     np.testing.assert_array_equal(variance[0, :5], [np.nan, 0, np.inf, 0, 1])
 
 
-# HOTPANTS
-
-
 def test_hotpants_mask_in_a_file_of_its_own(tmp_path: Path) -> None:
     flags = np.zeros(IMAGE.shape, "u2")
     flags[3, :4] = 0x8000, 0x40, 0x8081, 0x200

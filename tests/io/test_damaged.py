@@ -19,12 +19,6 @@ from support.spoil import Args, Spoil, be_directory, be_pipe, card, cut, pixels,
 
 NY, NX = SHAPE
 
-# What can be wrong with a file of images
-
-
-def gzipped(content: bytes) -> bytes:
-    return gzip.compress(content, mtime=0)
-
 
 FILES = {
     "missing": (Path.unlink, "no such file"),
@@ -44,8 +38,8 @@ FILES = {
     "too many axes": (card("NAXIS   = 1000", "NAXIS"), "NAXIS = 1000 is not from 0 to 999"),
     "strange pixels": (card("BITPIX  = 33", "BITPIX"), "BITPIX = 33"),
     "not gzip": (write(b"\x1f\x8b" + 100 * b"no"), "damaged"),
-    "cut gzip": (write(gzipped(5000 * b"SIMPLE")[:-20]), "damaged"),
-    "gzipped text": (write(gzipped(b"not an image\n")), "what is compressed in it is not a FITS file"),
+    "cut gzip": (write(gzip.compress(5000 * b"SIMPLE", mtime=0)[:-20]), "damaged"),
+    "gzipped text": (write(gzip.compress(b"not an image\n", mtime=0)), "what is compressed in it is not a FITS file"),
     "one axis": (pixels(np.ones(50)), "no HDU holds a 2-D image"),
     "three axes": (pixels(np.ones((3, 8, 9))), "no HDU holds a 2-D image"),
     "no pixels": (lambda path: fits.PrimaryHDU().writeto(path, overwrite=True), "no HDU holds a 2-D image"),
@@ -82,9 +76,6 @@ def test_science_and_template(folder: Path, name: str, defect: str) -> None:
 def test_file_that_may_not_be_read(folder: Path) -> None:
     (folder / "sci.fits").chmod(0)
     refused(folder, ("sci.fits", "cannot be read: Permission denied"), "run", *INPUTS)
-
-
-# HDUs and their headers
 
 
 def exposure(path: Path, **planes: np.ndarray) -> None:
@@ -200,9 +191,6 @@ HDUS: dict[str, tuple[Spoil, tuple[str, ...]]] = {
 def test_hdu(folder: Path, defect: str) -> None:
     spoil, says = HDUS[defect]
     refused(folder, says, "run", *spoil(folder))
-
-
-# Outputs
 
 
 def test_line_breaks_in_names_do_not_break_lines(folder: Path) -> None:

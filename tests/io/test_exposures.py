@@ -129,9 +129,6 @@ def test_versions(path: Path) -> None:
             assert exposure.name == f"{path}[SCI,{version}]"
 
 
-# Data quality
-
-
 def test_companions_without_pixels(path: Path) -> None:
     # As in HST files: NAXIS = 0, and NPIX1, NPIX2, PIXVALUE instead of an array.
     write_hdus(path, image_hdu(IMAGE, "SCI"), image_hdu(None, "ERR", PIXVALUE=0.0), image_hdu(None, "DQ", PIXVALUE=0))
@@ -215,17 +212,11 @@ def test_missing_value_does_not_count_as_data(path: Path) -> None:
     assert read_exposure(path).missing_value is None
 
 
-# ZTF
-
-
 def test_compressed_difference_of_ztf(tmp_path: Path) -> None:
     """scimrefdiffimg.fits.fz: an image that was compressed out of the primary HDU."""
     hdus = [fits.PrimaryHDU(), fits.CompImageHDU(IMAGE, compression_type="GZIP_2", quantize_level=0)]
     fits.HDUList(hdus).writeto(tmp_path / "diffimg.fits.fz")
     np.testing.assert_array_equal(read_exposure(tmp_path / "diffimg.fits.fz").image, IMAGE)
-
-
-# NOIRLab
 
 
 @needs_decam

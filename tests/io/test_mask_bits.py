@@ -107,9 +107,6 @@ def sources_are_kept(exposure: Exposure, name: str) -> bool:
     return name in exposure.mask_planes and name not in REPLACED_PLANES
 
 
-# ZTF
-
-
 ZTF_BITS = (
     "AIRCRAFT/SATELLITE TRACK", "CONTAINS SEXTRACTOR DETECTION", "LOW RESPONSIVITY", "HIGH RESPONSIVITY", "NOISY",
     "GHOST FROM BRIGHT SOURCE", "GHOST FROM CHARGE SPILLAGE", "PIXEL SPIKE (POSSIBLE RAD HIT)", "SATURATED",

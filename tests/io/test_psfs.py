@@ -110,9 +110,6 @@ def test_psfex_model_with_bad_pixels(tmp_path: Path) -> None:
         read_psf(psfex_file(tmp_path / "model.psf", np.full((3, 9, 9), np.nan), 1.0))
 
 
-# Names, headers, missing pixels
-
-
 def test_psf_of_a_file(tmp_path: Path) -> None:
     psf = np.outer([1, 2, 1], [1, 2, 1]).astype("f4")
     path = write_hdus(tmp_path / "a.fits", image_hdu(IMAGE, "IMAGE"), image_hdu(psf, "PSF"))

@@ -14,12 +14,11 @@ from support.hotpants import hotpants_kernel
 from support.kernels import gaussian
 from support.noise import exposures
 from support.psfs import FIELD, gaussian_grid, moments, psfex_file
-from support.reference import convolved
+from support.reference import convolved, widened
 
 
 def exact(psf: SpatialKernel, psi: SpatialKernel, x: float, y: float, shape: tuple[int, int]) -> np.ndarray:
-    margin = [(n - m) // 2 for n, m in zip(shape, psf.shape, strict=True)]
-    return convolved(np.pad(psf.at(x, y), [(m, m) for m in margin]), psi.at(x, y))
+    return convolved(widened(psf.at(x, y), shape), psi.at(x, y))
 
 
 @pytest.mark.parametrize("form", ["grid", "psfex"])

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffim_decorr import read_kernel
-from diffim_decorr.io.kernels import write_grid_kernel
+from diffim_decorr import read_kernel, write_grid_kernel
 
 
 def test_many_images_are_compacted_without_loss(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import fftconvolve
 
 from diffim_decorr import Exposure, InputError, decorrelate
-from support.command import decorr
+from support.command import quickly
 from support.files import write_exposure
 from support.kernels import gaussian
 from support.resampling import PAIRS, box
@@ -96,7 +96,7 @@ def test_the_command_says_what_to_do(tmp_path: Path, size: int, structure: float
     fits.writeto(tmp_path / "diff.fits", difference.image.astype("f4"))
     fits.writeto(tmp_path / "kernel.fits", kernel)
     line = ("run", "sci.fits", "tmpl.fits", "diff.fits", "--kernel", "kernel.fits", "--noise", "measured")
-    done = decorr(tmp_path, *line, "--half-width", "15", "-o", "out.fits")
+    done = quickly(tmp_path, *line, "--half-width", "15", "-o", "out.fits")
     assert done.returncode == status, done.stderr
     assert says in " ".join(done.stderr.split())
     assert (tmp_path / "out.fits").exists() == (status == 0)

@@ -7,8 +7,8 @@ import pytest
 
 from diffim_decorr import Exposure, Result, decorrelate
 from support.kernels import IDENTITY, gaussian
-from support.noise import PLANES, exposures, noise_pair
-from support.reference import convolved, psi_of
+from support.noise import PLANES, noise_images, noise_pair
+from support.reference import central, convolved, psi_of
 
 KERNEL = gaussian(15, 1.5)
 STAR = gaussian(41, 1.8)
@@ -21,8 +21,7 @@ def psi_with(ratio: float) -> np.ndarray:
 def norm_of_error(result: Result, x: float, y: float, ratio: float) -> float:
     """Of ψ at a position, against ψ for a noise ratio."""
     psi = result.psi.at(x, y)
-    half = psi.shape[0] // 2
-    return float(np.sqrt(((psi - psi_with(ratio)[63 - half : 64 + half, 63 - half : 64 + half]) ** 2).sum()))
+    return float(np.sqrt(((psi - central(psi_with(ratio), psi.shape[0] // 2)) ** 2).sum()))
 
 
 def ratio_at(result: Result, x: float, y: float) -> float:
@@ -147,7 +146,6 @@ def test_blocks_without_variance_take_that_of_their_surroundings(value: float) -
 
 
 def test_without_a_variation_of_the_noise_psi_is_one_kernel() -> None:
-    science, template = noise_pair(10, SHAPE, 1.0, 2.0)
-    images = exposures(science, template, science - convolved(template, KERNEL), 1.0, 2.0)
+    images = noise_images(10, SHAPE, KERNEL, 1.0, 2.0)
     varying, constant = (decorrelate(*images, KERNEL, spatial=s) for s in (True, False))
     np.testing.assert_array_equal(varying.exposure.image, constant.exposure.image)

@@ -146,9 +146,6 @@ def test_stars_of_any_brightness_have_faint_errors(field: Field, brightness: flo
     assert np.abs(got.exposure.image[y, x] - plain.exposure.image[y, x]).max() <= 1e-2 * field.sigma
 
 
-# Images of odd shapes
-
-
 @pytest.mark.parametrize("spatial", [False, True])
 @pytest.mark.parametrize("shape", [(37, 1100), (865, 40), (23, 21), (64, 65)], ids=str)
 def test_images_of_any_shape(tmp_path: Path, shape: tuple[int, int], spatial: bool) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from diffim_decorr.io.kernels import read_kernel
+from diffim_decorr import read_kernel
 from diffim_decorr.spatial import Box, PiecewiseCoefficients
 from support.data import JWST, needs_jwst
 

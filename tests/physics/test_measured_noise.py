@@ -1,4 +1,8 @@
-"""MEASURED"""
+"""Measured noise on inputs of known correlation: resampled, drizzled and smoothed ones, with sources and masks.
+
+Pixels are white noise, of a level that changes over the field, convolved with a short kernel. So the true variance of
+each pixel of the result is a finite sum over the white pixels that went into it, through resampling, matching and ψ.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,8 @@ import pytest
 from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.signal import fftconvolve
 
-from diffim_decorr import Exposure, Result, decorrelate
-from diffim_decorr.spatial import PolynomialCoefficients, SpatialKernel
+from diffim_decorr import Exposure, Result, SpatialKernel, decorrelate
+from diffim_decorr.spatial import PolynomialCoefficients
 from support.kernels import gaussian
 from support.noise import PLANES
 from support.reference import autocorrelation

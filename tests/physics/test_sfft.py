@@ -10,8 +10,7 @@ import pytest
 from astropy.io import fits
 from scipy.signal import fftconvolve
 
-from diffim_decorr import read_kernel
-from diffim_decorr.matching import MatchingKernel
+from diffim_decorr import MatchingKernel, read_kernel
 from support.command import told
 from support.data import DECAM, JWST, SFFT, needs_decam, needs_jwst
 from support.reference import brute_force

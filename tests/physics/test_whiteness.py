@@ -11,7 +11,7 @@ from diffim_decorr import MatchingKernel, Result, SpatialKernel, decorrelate, re
 from diffim_decorr.spatial import GridCoefficients
 from support.hotpants import Hotpants, Region, hotpants_basis, hotpants_coefficients, hotpants_kernel
 from support.kernels import gaussian
-from support.noise import exposures, noise_pair
+from support.noise import exposures, noise_images, noise_pair
 from support.reference import autocorrelation, convolved, max_abs_rho, psi_of
 from support.results import assert_white, inner
 
@@ -94,8 +94,7 @@ def depth_step(request: pytest.FixtureRequest) -> tuple[Result, Result, np.ndarr
     shape = (760, 800)
     kernel = gaussian(21, 1.8)
     tvar, distance = stepped(shape, request.param, 4.0)
-    science, template = noise_pair(21, shape, 1.0, tvar)
-    images = exposures(science, template, science - convolved(template, kernel), 1.0, tvar)
+    images = noise_images(21, shape, kernel, 1.0, tvar)
     return decorrelate(*images, kernel, spatial=True), decorrelate(*images, kernel), distance
 
 
@@ -143,8 +142,7 @@ def test_amplifiers_of_different_noise_are_each_white() -> None:
     for (row, column), value in np.ndenumerate(np.array([[1.0, 1.5], [0.5, 3.0]])):
         svar[halves[0][row], halves[1][column]] = value
     kernel = gaussian(17, 1.5)
-    science, template = noise_pair(22, shape, svar, 2.0)
-    images = exposures(science, template, science - convolved(template, kernel), svar, 2.0)
+    images = noise_images(22, shape, kernel, svar, 2.0)
     result = decorrelate(*images, kernel, spatial=True)
     margin = 9 + 4
     for rows in halves[0]:

@@ -7,15 +7,14 @@ import pytest
 
 from diffim_decorr import decorrelate
 from support.kernels import gaussian
-from support.noise import exposures, noise_pair
+from support.noise import exposures, noise_images, noise_pair
 from support.reference import convolved
 
 
 def test_the_gain_is_limited_and_that_is_said() -> None:
     """Without science noise the noise power of a wide kernel vanishes at high frequencies."""
     kernel = gaussian(31, 2.0)
-    science, template = noise_pair(44, (260, 260), 0.0, 1.0)
-    images = exposures(science, template, science - convolved(template, kernel), 0.0, 1.0)
+    images = noise_images(44, (260, 260), kernel, 0.0, 1.0)
     result = decorrelate(*images, kernel, svar=0.0, tvar=1.0, max_gain=50.0)
     psi = result.psi.at(0, 0)
     transform = np.abs(np.fft.fft2(psi, s=(1200, 1200)))

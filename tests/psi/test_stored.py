@@ -19,8 +19,6 @@ from diffim_decorr import (
 from diffim_decorr.spatial import Box, PiecewiseCoefficients, PolynomialCoefficients
 from support.psi_runs import CONFIGURATIONS, NX, NY, SHAPE
 
-# The stored ψ
-
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_stored_psi_is_that_of_the_run(psi_runs: Path, name: str) -> None:
@@ -45,9 +43,6 @@ def test_stored_psi_is_that_of_the_run(psi_runs: Path, name: str) -> None:
     for x, y in zip(rng.uniform(-0.5, NX - 0.5, 40), rng.uniform(-0.5, NY - 0.5, 40), strict=True):
         expected = ours.psi.at(x, y)
         assert np.abs(stored.at(x, y) - expected).max() <= 1e-7 * expected.max()
-
-
-# What cannot be used
 
 
 def test_where_there_was_no_kernel() -> None:

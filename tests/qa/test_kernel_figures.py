@@ -14,8 +14,6 @@ from support.reference import central, psi_of
 SHAPE = (120, 150)
 FWHM = np.sqrt(8 * np.log(2))
 
-# What is measured on a kernel
-
 
 @pytest.mark.parametrize("angle", [0, 30, 45])
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.3, -0.4)])

@@ -11,9 +11,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from diffim_decorr.errors import InputError
-from diffim_decorr.io.exposures import read_exposure
-from diffim_decorr.io.kernels import read_kernel
+from diffim_decorr import InputError, read_exposure, read_kernel
 from diffim_decorr.io.simulation import FILES, MASKVAL, write_simulation
 from diffim_decorr.simulate import MASK_PLANES, simulate
 from support.simulation import SMALL

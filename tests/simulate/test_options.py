@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from diffim_decorr.errors import InputError
+from diffim_decorr import InputError
 from support.simulation import SMALL
 
 

@@ -6,8 +6,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from diffim_decorr import Exposure
+from support.reference import convolved
 
-__all__ = ("PLANES", "coloured", "exposures", "noise_pair", "white")
+__all__ = ("PLANES", "coloured", "exposures", "noise_images", "noise_pair", "white")
 
 #: Bits of the mask planes of all exposures here.
 PLANES = {"BAD": 0, "SAT": 1, "INTRP": 2, "CR": 3, "EDGE": 4, "DETECTED": 5, "DETECTED_NEGATIVE": 6, "NO_DATA": 8}
@@ -46,3 +47,11 @@ def exposures(
         Exposure(single[1], variances[1], clear.copy(), mask_planes=PLANES, name="template"),
         Exposure(single[2], None, clear.copy(), mask_planes=PLANES, name="difference"),
     )
+
+
+def noise_images(
+    seed: int, shape: tuple[int, int], kernel: np.ndarray, svar: float | np.ndarray, tvar: float | np.ndarray
+) -> tuple[Exposure, Exposure, Exposure]:
+    """Exposures of a noise pair, and of its difference with the template convolved."""
+    science, template = noise_pair(seed, shape, svar, tvar)
+    return exposures(science, template, science - convolved(template, kernel), svar, tvar)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from diffim_decorr.errors import InputError
-from diffim_decorr.io.kernels import read_kernel, write_grid_kernel
+from diffim_decorr import InputError, read_kernel, write_grid_kernel
 
 
 def a_grid(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,13 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from diffim_decorr.errors import DecorrWarning, InputError
+from diffim_decorr import DecorrWarning, InputError, read_kernel
 from diffim_decorr.io.hotpants import is_hotpants, read_hotpants
-from diffim_decorr.io.kernels import read_kernel
 from diffim_decorr.spatial import Box, PolynomialCoefficients
 from support.data import JWST, needs_jwst
+from support.hotpants import Hotpants, Region
 
 EXTNAME = "Convolution Kernel Information"
-
-# HOTPANTS' own results
 
 
 @needs_jwst
@@ -95,41 +92,15 @@ def write_hotpants(
 
 
 def reference_kernel(vector: np.ndarray, frame: tuple[int, int, int, int], x: float, y: float) -> np.ndarray:
-    """HOTPANTS' kernel at a position, element by element."""
+    """HOTPANTS' kernel at a position; the frame of the region is (x0, y0, width, height)."""
     left, bottom, width, height = frame
-    xf = (x - left - width / 2) / (width / 2)
-    yf = (y - bottom - height / 2) / (height / 2)
-    half = WIDTH // 2
-
-    def function(sigma: float, power: int, t: int) -> float:
-        return math.exp(-(t**2) / (2 * sigma**2)) * t**power
-
-    kernel = np.zeros((WIDTH, WIDTH))
-    position = 2
-    first = None
-    for degree, sigma in GAUSSIANS:
-        for i in range(degree + 1):
-            for j in range(degree - i + 1):
-                even = i % 2 == 0 and j % 2 == 0
-                sum_x = sum(function(sigma, i, t) for t in range(-half, half + 1)) if even else 1.0
-                sum_y = sum(function(sigma, j, t) for t in range(-half, half + 1)) if even else 1.0
-                image = np.zeros((WIDTH, WIDTH))
-                for v in range(WIDTH):
-                    for u in range(WIDTH):
-                        image[v, u] = function(sigma, i, u - half) / sum_x * function(sigma, j, v - half) / sum_y
-                if first is None:
-                    first = image
-                    kernel += vector[1] * image
-                    continue
-                if even:
-                    image = image - first
-                factor = 0.0
-                for a in range(ORDER + 1):
-                    for b in range(ORDER - a + 1):
-                        factor += vector[position] * xf**a * yf**b
-                        position += 1
-                kernel += factor * image
-    return kernel
+    terms = (ORDER + 1) * (ORDER + 2) // 2
+    coefficients = np.zeros((16, terms))
+    coefficients[0, 0] = vector[1]
+    coefficients[1:] = vector[2 : 2 + 15 * terms].reshape(15, terms)
+    box = left, bottom, left + width, bottom + height
+    whole = (0, 0, 10**6, 10**6)
+    return Hotpants((120, 200), GAUSSIANS, WIDTH, ORDER, [Region(whole, box, coefficients)]).at(x, y)
 
 
 def assert_same(actual: np.ndarray, expected: np.ndarray) -> None:

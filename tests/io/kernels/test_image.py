@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from diffim_decorr.errors import InputError
-from diffim_decorr.io.kernels import kernel_from_array, read_kernel
-from diffim_decorr.matching import MatchingKernel
+from diffim_decorr import InputError, MatchingKernel, read_kernel
+from diffim_decorr.io.kernels import kernel_from_array
 
 
 def a_kernel(height: int, width: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from astropy.io import fits
 from numpy.polynomial.chebyshev import chebval
 
 from diffim_decorr import InputError, read_kernel
-from support.command import decorr
+from support.command import succeed
 from support.files import make_inputs
 
 #: Columns of a table as (name, TFORM, TCCLS).
@@ -124,14 +124,14 @@ class Archive:
         return path
 
 
-def correlated(image: np.ndarray, kernel: np.ndarray, centre: tuple[int, int], x: int, y: int) -> float:
+def correlated_at(image: np.ndarray, kernel: np.ndarray, centre: tuple[int, int], x: int, y: int) -> float:
     """One pixel of what afw's convolve makes: the kernel laid over the image, its centre (x, y) on that pixel."""
     height, width = kernel.shape
     x0, y0 = x - centre[0], y - centre[1]
     return float((image[y0 : y0 + height, x0 : x0 + width] * kernel).sum())
 
 
-def convolved(image: np.ndarray, kernel: np.ndarray, x: int, y: int) -> float:
+def convolved_at(image: np.ndarray, kernel: np.ndarray, x: int, y: int) -> float:
     """One pixel of the true convolution with a kernel whose centre is at (h // 2, w // 2)."""
     height, width = kernel.shape
     total = 0.0
@@ -160,8 +160,8 @@ def test_fixed_kernel_is_applied_by_correlation(
     assert (matching.format, matching.convolved, matching.normalized) == ("lsst", (None,), (None,))
     assert matching.kernel.is_constant
     used = ((shape[1] - 1) // 2, (shape[0] - 1) // 2) if centre is None else centre
-    mine = convolved(IMAGE, matching.kernel.at(0, 0), 20, 15)
-    assert mine == pytest.approx(correlated(IMAGE, kernel, used, 20, 15), rel=1e-13)
+    mine = convolved_at(IMAGE, matching.kernel.at(0, 0), 20, 15)
+    assert mine == pytest.approx(correlated_at(IMAGE, kernel, used, 20, 15), rel=1e-13)
 
 
 def polynomial(coefficients: list[float], x: float, y: float) -> float:
@@ -189,8 +189,8 @@ def test_combination_with_polynomials_in_the_parent_frame(tmp_path: Path) -> Non
     assert matching.parent_frame
     for x, y in [(0, 0), (1000, 300), (4071.0, 2034.5)]:
         expected = sum(polynomial(c, x, y) * part for c, part in zip(coefficients, PARTS, strict=True))
-        mine = convolved(IMAGE, matching.kernel.at(x, y), 20, 15)
-        assert mine == pytest.approx(correlated(IMAGE, expected, (2, 1), 20, 15), rel=1e-12)
+        mine = convolved_at(IMAGE, matching.kernel.at(x, y), 20, 15)
+        assert mine == pytest.approx(correlated_at(IMAGE, expected, (2, 1), 20, 15), rel=1e-12)
 
 
 def test_combination_with_chebyshev_functions(tmp_path: Path) -> None:
@@ -302,11 +302,10 @@ def test_the_command_takes_an_archive(tmp_path: Path) -> None:
     archive.fixed(kernel)
     archive.write(tmp_path / "lsst.fits")
     for name in ("image", "lsst"):
-        done = decorr(
+        succeed(
             tmp_path, "run", "sci.fits", "tmpl.fits", "diff.fits", "-k", f"{name}.fits", "-o", f"{name}_out.fits",
             "--kernel-format", name,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
     one, other = (fits.getdata(tmp_path / f"{name}_out.fits", "IMAGE") for name in ("image", "lsst"))
     np.testing.assert_array_equal(one, other)
 

@@ -185,9 +185,6 @@ def test_inputs_are_not_touched(folder: Path) -> None:
     assert after == before
 
 
-# In the output, and out of it
-
-
 def test_corrected_psf_in_the_output(tmp_path: Path) -> None:
     """What the file has is what Python has, and can be read again as a PSF."""
     hotpants = hotpants_kernel(FIELD, seed=9)

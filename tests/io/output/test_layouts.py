@@ -123,9 +123,6 @@ def test_psi_is_read_from_every_layout(made: Path) -> None:
         assert (psi.variance, psi.bad_fraction) == (wanted.variance, wanted.bad_fraction)
 
 
-# Header and WCS
-
-
 CARDS = [
     "CTYPE1  = 'RA---TPV'           / projection of axis 1",
     "CTYPE2  = 'DEC--TPV'",

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from diffim_decorr import Exposure, InputError, read_exposure, read_kernel, read_psi
+from diffim_decorr import Exposure, InputError, Options, read_exposure, read_kernel, read_psi
 from diffim_decorr.filtering import apply
 from diffim_decorr.io.layouts import Place
 from diffim_decorr.io.mosaic import MosaicFile
-from diffim_decorr.options import Options
 from diffim_decorr.pipeline import measure, prepare
 from support.command import decorr, succeed
 from support.files import INPUTS, LAYOUTS, SHAPE, WHERE, make_inputs, verified

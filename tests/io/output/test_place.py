@@ -81,9 +81,6 @@ def test_permissions_are_those_of_any_new_file(folder: Path) -> None:
     assert (folder / "out.fits").stat().st_mode == (folder / "other").stat().st_mode
 
 
-# Whole or not at all
-
-
 def test_check_output_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_output(str(tmp_path / "new.fits"), [], overwrite=False)
     (tmp_path / "old.fits").touch()

@@ -14,8 +14,6 @@ import diffim_decorr
 from support.command import OUT, succeed
 from support.files import INPUTS, SHAPE, sound
 
-# What is in it
-
 
 def test_provenance(outputs: Path, made: Path) -> None:
     said = json.loads((outputs / f"{made.name.split('.')[0]}.json").read_text())
