@@ -161,8 +161,9 @@ def centred(kernel: Array, shape: tuple[int, int]) -> Array:
 
 def write_arrays(folder: Path, kernel: Kernel) -> Array:
     """Science, template and difference of white noise as array files; the difference is returned."""
-    from diffim_decorr.convolution import convolve
-    from diffim_decorr.spatial import PolynomialCoefficients, SpatialKernel
+    from diffim_decorr.engine.convolve import convolve
+    from diffim_decorr.kernels.coefficients import PolynomialCoefficients
+    from diffim_decorr.kernels.spatial import SpatialKernel
 
     rng = np.random.default_rng(0)
     ny, nx = kernel.shape

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from diffim_decorr.sampling import mask_sources, smoothed
-from diffim_decorr.spatial import SpatialKernel
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.signal import fftconvolve
 from scipy.special import log_ndtr, ndtri_exp
 
 from diffim_decorr import Exposure, decorrelate, read_exposure, read_kernel
+from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.noise.sources import mask_sources, smoothed
 
 __all__ = ("METHODS", "Field", "Tally", "expected_peaks", "matched_filter", "peaks", "simulated", "survey")
 

@@ -33,11 +33,11 @@ def engine(name: str) -> Method:
     def method(
         science: Array, template: Array, difference: Array, variances: tuple[Array, Array], kernel: Kernel
     ) -> tuple[Array, Array | None]:
-        from diffim_decorr.filtering import MemorySink, apply
-        from diffim_decorr.pipeline import prepare
-        from diffim_decorr.spatial import PolynomialCoefficients
-
         from diffim_decorr import Exposure, Options, SpatialKernel
+        from diffim_decorr.cli.apply import apply
+        from diffim_decorr.engine.sinks import MemorySink
+        from diffim_decorr.kernels.coefficients import PolynomialCoefficients
+        from diffim_decorr.pipeline import prepare
 
         options: dict[str, Any] = {"spatial": mode == "spatial", "variance": variance}
         if int(threads):

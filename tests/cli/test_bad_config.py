@@ -1,0 +1,41 @@
+"""Option files that cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.command import refused
+from support.files import INPUTS
+
+CONFIGS = {
+    "not TOML": ("tolerance 1e-3", "options.toml: not a TOML file"),
+    "not text": (b"\xff\xfe\x00", "options.toml: not a TOML file"),
+    "unknown option": ("tolerence = 1e-3", "options.toml: there is no option 'tolerence'"),
+    "itself": ("config = 'a.toml'", "options.toml: there is no option 'config'"),
+    "string for number": ("tolerance = 'small'", "options.toml: tolerance = 'small' is not a number"),
+    "true for number": ("tolerance = true", "options.toml: tolerance = True is not a number"),
+    "fraction for whole number": ("threads = 1.5", "options.toml: threads = 1.5 is not a whole number"),
+    "number for flag": ("spatial = 1", "options.toml: spatial = 1 is not true or false"),
+    "one of two numbers": ("kernel-at = [3]", "options.toml: kernel-at = [3] is not a list of 2 numbers"),
+    "number for string": ("bad-planes = 3", "options.toml: bad-planes = 3 is not a string or a list of strings"),
+    "list for string": ("psf = ['a', 'b']", "options.toml: psf = ['a', 'b'] is not a string"),
+    "numbers in a list": ("bad-planes = [3]", "options.toml: bad-planes = [3] is not a string or a list of strings"),
+    "no choice": ("variance = 'none'", "options.toml: variance: 'none' is not one of"),
+    "table": ("[run]\ntolerance = 1e-3", "options.toml: there is no option 'run'"),
+    "table for a value": ("[tolerance]\na = 1", "options.toml: tolerance = a table is not a number"),
+    "value out of range": ("tolerance = 0", "tolerance must be"),
+}
+
+
+@pytest.mark.parametrize("defect", CONFIGS)
+def test_option_file(folder: Path, defect: str) -> None:
+    content, says = CONFIGS[defect]
+    (folder / "options.toml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    refused(folder, says, "run", *INPUTS, "--config", "options.toml")
+
+
+def test_option_file_that_is_not_there(folder: Path) -> None:
+    refused(folder, "options.toml: cannot be read: No such file", "run", *INPUTS, "--config", "options.toml")
+    refused(folder, ".: cannot be read: Is a directory", "run", *INPUTS, "--config", ".")

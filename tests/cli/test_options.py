@@ -1,0 +1,68 @@
+"""Values of options that cannot be, and wrong usage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.command import quickly, refused
+from support.files import INPUTS, SHAPE, listing
+from support.spoil import Args
+
+NY, NX = SHAPE
+OPTIONS: dict[Args, str] = {
+    ("--svar", "-1"): "svar must be",
+    ("--tvar", "nan"): "tvar must be",
+    ("--svar", "inf"): "svar must be",
+    ("--svar", "0", "--tvar", "0"): "svar and tvar cannot both be 0",
+    ("--tolerance", "0"): "tolerance must be",
+    ("--tolerance", "1"): "tolerance must be",
+    ("--max-gain", "0.5"): "max_gain must be",
+    ("--bad-fraction", "2"): "bad_fraction must be",
+    ("--node-spacing", "0"): "node_spacing must be",
+    ("--threads", "0"): "threads must be",
+    ("--kernel-at", "-1", "5"): "lies outside the image",
+    ("--kernel-at", "5", str(NY)): "lies outside the image",
+    ("--kernel-at", "nan", "5"): "lies outside the image",
+    ("--kernel-at", "5", "5", "--spatial"): "kernel_at",
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
+def test_value_of_an_option(folder: Path, options: Args) -> None:
+    refused(folder, OPTIONS[options], "run", *INPUTS, *options)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (INPUTS[:3], "--kernel"),
+        (INPUTS[:2], "DIFF"),
+        ((*INPUTS, "surplus.fits"), "surplus.fits"),
+        ((*INPUTS, "--no-such-option"), "--no-such-option"),
+        ((*INPUTS, "--tolerance", "small"), "--tolerance"),
+        ((*INPUTS, "--threads", "1.5"), "--threads"),
+        ((*INPUTS, "--kernel-at", "5"), "--kernel-at"),
+        ((*INPUTS, "--convolved", "both"), "--convolved"),
+        ((*INPUTS, "--variance", "none"), "--variance"),
+        ((*INPUTS, "--noise", "pink"), "--noise"),
+    ],
+)
+def test_usage(folder: Path, args: Args, says: str) -> None:
+    before = listing(folder)
+    done = quickly(folder, "run", *args)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert says in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert listing(folder) == before
+
+
+@pytest.mark.parametrize("option", ["--bad-planes", "--replace-planes"])
+def test_plane_that_no_mask_has_is_worth_a_warning(folder: Path, option: str) -> None:
+    done = quickly(folder, "run", *INPUTS, option, "SAT,STREAK", "-o", "out.fits")
+    assert done.returncode == 0
+    warning = [line for line in done.stderr.splitlines() if option in line]
+    assert len(warning) == 1
+    assert warning[0].startswith(f"decorr: warning: {option}: no mask has a plane STREAK; there are BAD, CR")

@@ -1,0 +1,162 @@
+"""Opening files and finding HDUs in them."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from diffim_decorr import InputError, read_exposure
+from diffim_decorr.geometry import Box
+from diffim_decorr.io.hdus import open_fits, split_spec
+from support.data import LSST, needs_lsst
+from support.files import image_hdu, replace_card
+from support.pixels import IMAGE, check
+
+# Names, headers, missing pixels
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.fits", ("a.fits", None)),
+        ("a.fits[3]", ("a.fits", 3)),
+        ("a.fits[SCI]", ("a.fits", "SCI")),
+        ("a.fits[ SCI ]", ("a.fits", "SCI")),
+        ("a.fits[SCI,2]", ("a.fits", ("SCI", 2))),
+        ("d[1]/a.fits[SCI, 2]", ("d[1]/a.fits", ("SCI", 2))),
+        ("a.fits[]", ("a.fits[]", None)),
+    ],
+)
+def test_names_with_brackets(text: str, expected: tuple[str, Any]) -> None:
+    assert split_spec(text) == expected
+
+
+def test_file_whose_name_has_brackets(tmp_path: Path) -> None:
+    path = tmp_path / "night[2]"
+    fits.writeto(path, IMAGE)
+    assert split_spec(path) == (str(path), None)
+    check(read_exposure(path).image_plane, IMAGE)
+    check(read_exposure(f"{path}[0]").image_plane, IMAGE)
+
+
+# Opening
+
+
+def test_padding_of_the_last_block_may_be_missing(path: Path) -> None:
+    fits.writeto(path, IMAGE)
+    os.truncate(path, 2880 + IMAGE.nbytes)
+    check(read_exposure(path).image_plane, IMAGE)
+
+
+def test_whatever_follows_the_last_hdu_is_of_no_concern(path: Path) -> None:
+    fits.writeto(path, IMAGE)
+    with open(path, "ab") as file:
+        file.write(b"surplus")
+    check(read_exposure(path).image_plane, IMAGE)
+    with open(path, "ab") as file:
+        file.write(5000 * b"surplus")
+    check(read_exposure(path).image_plane, IMAGE)
+
+
+def test_random_groups_have_a_length(path: Path) -> None:
+    data = fits.GroupData(np.zeros((3, 1, 2, 4), "f4"), bitpix=-32, parnames=["A"], pardata=[np.zeros(3)])
+    fits.HDUList([fits.GroupsHDU(data), image_hdu(IMAGE, "IMAGE")]).writeto(path)
+    check(read_exposure(path).image_plane, IMAGE)
+
+
+def test_long_headers(path: Path) -> None:
+    header = fits.Header([(f"KEY{k}", k) for k in range(2000)])
+    fits.writeto(path, IMAGE, header)
+    check(read_exposure(path).image_plane, IMAGE)
+
+
+def test_headers_without_end(path: Path) -> None:
+    """What goes on for 10 000 blocks is taken for no header, even if an END should follow."""
+    first = fits.PrimaryHDU(IMAGE).header.tostring(endcard=False, padding=False).encode()
+    path.write_bytes(first + bytes(10_000 * 2880).replace(b"\0", b" ") + b"END".ljust(2880))
+    with pytest.raises(InputError, match="the header has no end"):
+        read_exposure(path)
+
+
+def test_remarks_of_astropy_are_not_passed_on(path: Path) -> None:
+    fits.writeto(path, IMAGE, fits.Header([("FILTER", "r")]))
+    replace_card(path, "FILTER", b"Filter  = 'r'  \xe9")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check(read_exposure(path).image_plane, IMAGE)
+
+
+def test_card_without_sense_is_a_damage(path: Path) -> None:
+    fits.writeto(path, IMAGE, fits.Header([("MASKVAL", 1)]))
+    replace_card(path, "MASKVAL", "MASKVAL = 1,5")
+    with pytest.raises(InputError, match="damaged FITS file"):
+        read_exposure(path)
+
+
+def bytes_read() -> int:
+    """What this process has asked files for until now."""
+    return int(re.search(r"^rchar: (\d+)$", Path("/proc/self/io").read_text(), flags=re.MULTILINE)[1])
+
+
+def pages_touched() -> int:
+    """Of memory, that of mapped files included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self/io"), reason="there is no /proc/self/io")
+
+
+@needs_proc
+def test_opening_reads_headers_only(path: Path) -> None:
+    """Of 8 GB, which take no room, nothing but the headers and the rows that are asked for is read."""
+    header = fits.Header(
+        [("XTENSION", "IMAGE"), ("BITPIX", -32), ("NAXIS", 2), ("NAXIS1", 1 << 15), ("NAXIS2", 1 << 14)]
+    )
+    hdus = [("IMAGE", -32), ("MASK", 32), ("VARIANCE", -32)]
+    with open(path, "wb") as file:
+        file.write(fits.PrimaryHDU().header.tostring().encode())
+        for name, bitpix in hdus:
+            header["BITPIX"] = bitpix
+            header["PCOUNT"], header["GCOUNT"], header["EXTNAME"] = 0, 1, name
+            file.write(header.tostring().encode())
+            file.seek(4 << 29, os.SEEK_CUR)
+            file.truncate()
+            file.seek(-file.tell() % 2880, os.SEEK_CUR)
+            file.truncate()
+    before = bytes_read(), pages_touched()
+    exposure = read_exposure(path)
+    assert exposure.shape == (1 << 14, 1 << 15)
+    assert exposure.mask_planes == {"BAD": 0}
+    box = Box(32760, 16380, 32768, 16384)
+    assert not exposure.variance_plane.read(box).any()
+    assert bytes_read() - before[0] < 10e6
+    assert pages_touched() - before[1] < 10e6 / resource.getpagesize()
+
+
+@needs_lsst
+@needs_proc
+def test_opening_leaves_the_pixels_alone() -> None:
+    """Of a real exposure with its many tables the headers are read."""
+    file = LSST / "HSC-0908120-056-small.fits"
+    before = bytes_read()
+    read_exposure(file)
+    assert bytes_read() - before < file.stat().st_size / 2
+
+
+def test_files_are_closed(path: Path, tmp_path: Path) -> None:
+    fits.writeto(path, IMAGE)
+    with open_fits(path) as hdus:
+        assert hdus[0].shape == IMAGE.shape
+    exposure = read_exposure(path)
+    exposure.image_plane.read(Box(0, 0, 2, 2))
+    if os.path.isdir("/proc/self/fd"):
+        links = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+        assert str(path) not in links

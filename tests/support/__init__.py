@@ -1,0 +1,1 @@
+"""What the tests share: made-up noise, files, real data, the command, and brute-force references."""

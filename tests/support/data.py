@@ -1,0 +1,21 @@
+"""The real data beside the checkout; tests that use them are skipped where they are absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+__all__ = ("DECAM", "JWST", "LSST", "PARITY", "SFFT", "needs_decam", "needs_jwst", "needs_lsst", "needs_parity")
+
+_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+DECAM, JWST, LSST, PARITY = (_DATA / folder for folder in ("decam", "jwst_a2744", "lsst", "lsst_parity"))
+#: Small subtractions by SFFT that are kept with the tests.
+SFFT = Path(__file__).resolve().parents[1] / "data" / "sfft"
+
+
+def _needs(folder: Path) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(not folder.is_dir(), reason=f"the data folder shared/data/{folder.name} is absent")
+
+
+needs_decam, needs_jwst, needs_lsst, needs_parity = map(_needs, (DECAM, JWST, LSST, PARITY))
