@@ -34,25 +34,27 @@ def engine(name: str) -> Method:
         science: Array, template: Array, difference: Array, variances: tuple[Array, Array], kernel: Kernel
     ) -> tuple[Array, Array | None]:
         from diffim_decorr import Exposure, Options, SpatialKernel
-        from diffim_decorr.cli.apply import apply
+        from diffim_decorr.difference.subtraction import subtraction_of
+        from diffim_decorr.engine.schedule import convolve_image
         from diffim_decorr.engine.sinks import MemorySink
         from diffim_decorr.kernels.coefficients import PolynomialCoefficients
-        from diffim_decorr.pipeline import prepare
+        from diffim_decorr.record import Record
+        from diffim_decorr.threads import serial_blas
+        from diffim_decorr.whiten import whitening_of
 
-        options: dict[str, Any] = {"spatial": mode == "spatial", "variance": variance}
-        if int(threads):
-            options["threads"] = int(threads)
+        options = Options.of({"spatial": mode == "spatial", "variance": variance, "threads": int(threads) or None})
         half = (kernel.shape[1] / 2, kernel.shape[0] / 2)
         varying = PolynomialCoefficients(kernel.values, kernel.powers, half, half)
-        plan = prepare(
-            Exposure(science, variances[0]),
-            Exposure(template, variances[1]),
-            Exposure(difference),
-            SpatialKernel(kernel.basis, varying),
-            Options(**options),
-        )
-        sink = MemorySink(plan.shape)
-        apply(plan, sink)
+        with serial_blas():
+            subtraction = subtraction_of(
+                Exposure(science, variances[0]),
+                Exposure(template, variances[1]),
+                Exposure(difference),
+                SpatialKernel(kernel.basis, varying),
+                options,
+            )
+            sink = MemorySink(subtraction.shape)
+            convolve_image(whitening_of(subtraction, options, Record((options,))).job, sink)
         return sink.image, sink.variance
 
     return method

@@ -259,12 +259,14 @@ class Declared:
 
         Raises
         ------
+        TypeError
+            If there is no such option; the nearest is named.
         UsageError
-            If there is no such option, or its value cannot be used.
+            If a value cannot be used.
         """
         for name in given:
             if name not in declared(cls):
-                raise UsageError(unknown_name(cls.about, name, declared(cls)))
+                raise TypeError(unknown_name(cls.about, name, declared(cls)))
         return cls(**given)
 
     def changed(self) -> dict[str, Any]:

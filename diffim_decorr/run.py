@@ -201,7 +201,9 @@ def decorrelate(
     InputError
         If the inputs do not fit together or cannot be used.
     UsageError
-        If there is no such option, or its value cannot be used.
+        If the value of an option cannot be used.
+    TypeError
+        If there is no such option.
 
     References
     ----------

@@ -9,8 +9,7 @@ import pytest
 
 pytest.register_assert_rewrite("support")
 
-from diffim_decorr.simulate import simulate
-from diffim_decorr.simulate.scene import Simulation  # noqa: E402
+from diffim_decorr.simulate.scene import Simulation, simulate  # noqa: E402
 from support.command import succeed  # noqa: E402
 from support.field import SHAPE, Field  # noqa: E402
 from support.files import INPUTS, make_inputs  # noqa: E402

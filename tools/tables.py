@@ -49,16 +49,25 @@ def _annotation(option: Option) -> str:
     return plain + (" | None" if option.default is None and not option.required else "")
 
 
-def table(*groups: type[Declared]) -> str:
-    """A table of options: as typed, meaning, default, card of the header."""
-    rows = ["| option | meaning | default | card |", "| --- | --- | --- | --- |"]
-    for group in groups:
-        for option in declared(group).values():
-            names = [*([option.short] if option.short else []), *option.flag.split("/")]
-            typed = ", ".join(f"`{_with_value(name, option)}`" for name in names)
+def options_table(*groups: type[Declared]) -> str:
+    """A table of options: as typed, meaning, default."""
+    rows = ["| option | meaning | default |", "| --- | --- | --- |"]
+    for option in (option for group in groups for option in declared(group).values()):
+        names = [*([option.short] if option.short else []), *option.flag.split("/")]
+        typed = ", ".join(f"`{_with_value(name, option)}`" for name in names)
+        default = "required" if option.required else option.shown_default
+        rows.append(f"| {typed} | {_escaped(option.help)} | {_escaped(default)} |")
+    return "\n".join(rows) + "\n"
+
+
+def cards_table(*groups: type[Declared]) -> str:
+    """A table of the cards that record options."""
+    rows = ["| card | option |", "| --- | --- |"]
+    for option in (option for group in groups for option in declared(group).values()):
+        if option.card:
+            unset = f", or `{option.shown(None)}`" if option.default is None and not option.required else ""
             cards = ", ".join(f"`{card}`" for card in _cards(option))
-            default = "required" if option.required else option.shown_default
-            rows.append(f"| {typed} | {_escaped(option.help)} | {_escaped(default)} | {cards} |")
+            rows.append(f"| {cards} | `{option.flag.split('/')[0]}`{_escaped(unset)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -70,8 +79,6 @@ def _with_value(name: str, option: Option) -> str:
 
 
 def _cards(option: Option) -> list[str]:
-    if not option.card:
-        return []
     return [f"{option.card}X", f"{option.card}Y"] if option.kind == "point" else [option.card]
 
 
@@ -88,13 +95,14 @@ TABLES = {
 
 
 def filled(text: str) -> str:
-    """A page with its tables as the declarations say: between ``<!-- options: NAME -->`` and ``<!-- end -->``."""
+    """A page with its tables as the declarations say, after ``<!-- options: NAME -->`` or ``<!-- cards: NAME -->``."""
     for name, groups in TABLES.items():
-        begin, end = f"<!-- options: {name} -->\n", "<!-- end -->"
-        if begin in text:
-            before, _, rest = text.partition(begin)
-            _, _, after = rest.partition(end)
-            text = f"{before}{begin}\n{table(*groups)}\n{end}{after}"
+        for kind, table in (("options", options_table), ("cards", cards_table)):
+            begin, end = f"<!-- {kind}: {name} -->\n", "<!-- end -->"
+            if begin in text:
+                before, _, rest = text.partition(begin)
+                _, _, after = rest.partition(end)
+                text = f"{before}{begin}\n{table(*groups)}\n{end}{after}"
     return text
 
 

@@ -41,15 +41,16 @@ def _click_option(option: Option) -> Callable[[_Command], _Command]:
     keywords: dict[str, Any] = {
         "required": option.required,
         "help": f"{option.help}{shown}",
-        "default": None if option.required else option.default,
         "callback": _checked(option),
         "metavar": option.metavar or None,
     }
+    if option.default is not None and option.kind not in ("names", "shape"):
+        keywords["default"] = option.default
     if option.kind == "choice":
         # The word for None is one of the choices.
         keywords |= {"type": click.Choice(option.words_to_choose), "metavar": None}
-        if option.default is None:
-            keywords["default"] = option.unset if option.unset in option.words_to_choose else None
+        if option.default is None and option.unset in option.words_to_choose:
+            keywords["default"] = option.unset
     elif option.kind == "flag":
         keywords |= {"is_flag": True, "metavar": None}
     elif option.kind == "point":
@@ -58,8 +59,6 @@ def _click_option(option: Option) -> Callable[[_Command], _Command]:
         keywords["type"] = int if option.kind == "int" else float
     else:
         keywords["type"] = str
-        if option.kind in ("names", "shape"):
-            keywords["default"] = None
     return click.option(*names, **keywords)
 
 
@@ -72,8 +71,9 @@ def _checked(option: Option) -> Callable[[click.Context, click.Parameter, Any], 
         if value is None:
             return option.default
         try:
-            return option.checked(value, called="it")
+            return option.checked(value, called=option.flag)
         except UsageError as error:
-            raise click.BadParameter(f"{error}.") from error
+            # click says itself which option it is.
+            raise click.BadParameter(f"{str(error).removeprefix(option.flag).strip()}.") from error
 
     return check

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from diffim_decorr.options import LayoutName
     from diffim_decorr.record import Record
 
-__all__ = ("print_extensions", "print_json", "print_summary", "progress_bar", "summary_of")
+__all__ = ("SCHEMA", "print_extensions", "print_json", "print_summary", "progress_bar", "summary_of")
+
+#: Version of the JSON object's form: what means something else gets a new number.
+SCHEMA = 1
 
 
 def summary_of(record: Record, path: str | None = None, layout: LayoutName = "lsst") -> dict[str, Any]:
     """The object that ``--json`` prints; figures that could not be measured are null."""
-    summary: dict[str, Any] = {"schema": 1, "version": __version__}
+    summary: dict[str, Any] = {"schema": SCHEMA, "version": __version__}
     if path is not None:
         from diffim_decorr.run import output_paths
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from diffim_decorr._version import __version__
 from diffim_decorr.cli.common import guarded_files, loading, progress_on_terminal, say, tell, warn
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.options import chosen, options_of
@@ -75,7 +76,7 @@ def _run_all(
     """Every exposure of the difference into one output; one that cannot be used does not stop the others."""
     from time import perf_counter
 
-    from diffim_decorr.cli.report import print_extensions, print_json, summary_of
+    from diffim_decorr.cli.report import SCHEMA, print_extensions, print_json
     from diffim_decorr.errors import InputError
     from diffim_decorr.run import decorrelate_mosaic
 
@@ -88,7 +89,8 @@ def _run_all(
         if not command.quiet:
             for warning in found.warnings:
                 warn(f"[{extension}] {warning}")
-        summaries.append({"extension": extension, "version": number, **summary_of(found)})
+        summary = {"mode": "spatial" if options.spatial else "constant", **found.tree()}
+        summaries.append({"extension": extension, "version": number, **summary})
 
     with progress_on_terminal(command.quiet) as progress:
         path, failures, count = decorrelate_mosaic(
@@ -100,7 +102,8 @@ def _run_all(
         if command.json:
             failed = [{"extension": extension, "error": cause} for extension, cause in failures.items()]
             timings = {"total": round(seconds, 4)}
-            print_json({"output": path, "extensions": summaries, "failed": failed, "timings": timings})
+            whole = {"output": path, "extensions": summaries, "failed": failed, "timings": timings}
+            print_json({"schema": SCHEMA, "version": __version__, **whole})
         elif not command.quiet:
             print_extensions(path, summaries, seconds)
     if failures:

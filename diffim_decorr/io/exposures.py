@@ -36,7 +36,6 @@ from diffim_decorr.io.headers import first_card, parent_origin, readable_cards
 from diffim_decorr.io.mask_bits import bit_flags, named_planes
 from diffim_decorr.io.psfs import psf_hdu, read_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
-from diffim_decorr.threads import serial_blas
 
 __all__ = ("Spec", "parent_origin", "read_exposure")
 
@@ -137,7 +136,6 @@ def as_exposure(given: Any, what: str) -> Exposure:
     )
 
 
-@serial_blas()
 def load_exposure(
     spec: Spec,
     *,

@@ -31,7 +31,6 @@ _LANCZOS = 4
 _PSFEX_CARDS = ("POLNAXIS", "PSFNAXIS", "PSFAXIS1", "PSFAXIS2", "PSF_SAMP")
 
 
-@serial_blas()
 def read_psf(spec: str | os.PathLike[str], xy0: tuple[int, int] = (0, 0)) -> Array | SpatialKernel:
     """Read a PSF, normalised to a sum of 1 everywhere.
 
@@ -224,7 +223,8 @@ def _resampled(images: Array, step: float) -> Array:
     if step == 1:
         return images
     rows, columns = (_lanczos(size, step) for size in images.shape[1:])
-    resampled: Array = rows @ images @ columns.T
+    with serial_blas():
+        resampled: Array = rows @ images @ columns.T
     return resampled
 
 

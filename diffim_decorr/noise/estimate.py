@@ -114,6 +114,6 @@ def _level(exposure: Exposure, options: Options, given: float | None) -> float:
         return background_variance(exposure, options.bad_planes)
     except InputError:
         # A plane without a usable pixel is no worse than none, where the noise was given.
-        if not given:
+        if given is None:
             raise
         return given

@@ -25,7 +25,7 @@ CONFIGS = {
     "no choice": ("variance = 'none'", "options.toml: variance: 'none' is not one of"),
     "table": ("[run]\ntolerance = 1e-3", "options.toml: there is no option 'run'"),
     "table for a value": ("[tolerance]\na = 1", "options.toml: tolerance = a table is not a number"),
-    "value out of range": ("tolerance = 0", "tolerance must be"),
+    "value out of range": ("tolerance = 0", "options.toml: tolerance: must be a number from 1e-07 to 0.1"),
 }
 
 
@@ -33,9 +33,9 @@ CONFIGS = {
 def test_option_file(folder: Path, defect: str) -> None:
     content, says = CONFIGS[defect]
     (folder / "options.toml").write_bytes(content if isinstance(content, bytes) else content.encode())
-    refused(folder, says, "run", *INPUTS, "--config", "options.toml")
+    refused(folder, says, "run", *INPUTS, "--config", "options.toml", status=2)
 
 
 def test_option_file_that_is_not_there(folder: Path) -> None:
-    refused(folder, "options.toml: cannot be read: No such file", "run", *INPUTS, "--config", "options.toml")
-    refused(folder, ".: cannot be read: Is a directory", "run", *INPUTS, "--config", ".")
+    refused(folder, "options.toml: cannot be read: No such file", "run", *INPUTS, "--config", "options.toml", status=2)
+    refused(folder, ".: cannot be read: Is a directory", "run", *INPUTS, "--config", ".", status=2)

@@ -61,4 +61,4 @@ def test_several_planes_of_an_option_file(folder: Path) -> None:
     succeed(folder, "run", *INPUTS, "--config", "options.toml", *OUT)
     header = fits.getheader(folder / "out.fits")
     assert header["DCREPPL"] == "SAT,CR"
-    assert header["DCBADPL"] == ""
+    assert header["DCBADPL"] == "none"

@@ -314,12 +314,12 @@ def test_refusals(good: Path) -> None:
     refused(good, "no such file", "kernel", "show", "none.fits")
     refused(good, "holds no kernel of a known format", "kernel", "show", "run.fits[PSI_COEFFS]")
     refused(good, "no such file", "kernel", "show", "image.fits", "--image", "none.fits")
-    refused(good, "--svar must be", "kernel", "show", "image.fits", "--svar", "-1", status=2)
+    refused(good, "'--svar': must be", "kernel", "show", "image.fits", "--svar", "-1", status=2)
     refused(good, "there is no noise", "kernel", "show", "image.fits", "--svar", "0", "--tvar", "0", status=2)
     outside = "position 150 3 lies outside the field, x from 0 to 149 and y from 0 to 119"
     refused(good, outside, "kernel", "at", "hotpants.fits", 150, 3, "-o", "o.fits")
     refused(good, "-o", "kernel", "at", "hotpants.fits", 1, 3, status=2)
-    refused(good, "k.txt2: a picture must be one of", "kernel", "plot", "image.fits", "-o", "k.txt2")
+    refused(good, "k.txt2: a picture must be one of", "kernel", "plot", "image.fits", "-o", "k.txt2", status=2)
 
 
 def test_field_that_nobody_knows(tmp_path: Path) -> None:
@@ -335,13 +335,22 @@ def test_field_that_nobody_knows(tmp_path: Path) -> None:
 def test_nothing_is_overwritten(good: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
     output = tmp_path / ("k.png" if command[0] == "plot" else "k.fits")
     output.write_bytes(b"mine")
-    refused(good, "the output exists already", "kernel", *command, "-o", output)
+    refused(good, "the output exists already", "kernel", *command, "-o", output, status=2)
     assert output.read_bytes() == b"mine"
     kernel(good, *command, "-o", output, "--overwrite")
     assert output.read_bytes() != b"mine"
     if command[0] != "plot":
-        refused(good, "the output is the same file as the input", "kernel", *command, "-o", command[1], "--overwrite")
-    refused(good, "there is no directory", "kernel", *command, "-o", f"nowhere/{output.name}")
+        refused(
+            good,
+            "the output is the same file as the input",
+            "kernel",
+            *command,
+            "-o",
+            command[1],
+            "--overwrite",
+            status=2,
+        )
+    refused(good, "there is no directory", "kernel", *command, "-o", f"nowhere/{output.name}", status=2)
     assert [path.name for path in tmp_path.iterdir()] == [output.name]
 
 

@@ -12,26 +12,26 @@ from support.spoil import Args
 
 NY, NX = SHAPE
 OPTIONS: dict[Args, str] = {
-    ("--svar", "-1"): "svar must be",
-    ("--tvar", "nan"): "tvar must be",
-    ("--svar", "inf"): "svar must be",
+    ("--svar", "-1"): "'--svar': must be",
+    ("--tvar", "nan"): "'--tvar': must be",
+    ("--svar", "inf"): "'--svar': must be",
     ("--svar", "0", "--tvar", "0"): "svar and tvar cannot both be 0",
-    ("--tolerance", "0"): "tolerance must be",
-    ("--tolerance", "1"): "tolerance must be",
-    ("--max-gain", "0.5"): "max_gain must be",
-    ("--bad-fraction", "2"): "bad_fraction must be",
-    ("--node-spacing", "0"): "node_spacing must be",
-    ("--threads", "0"): "threads must be",
+    ("--tolerance", "0"): "'--tolerance': must be",
+    ("--tolerance", "1"): "'--tolerance': must be",
+    ("--max-gain", "0.5"): "'--max-gain': must be",
+    ("--bad-fraction", "2"): "'--bad-fraction': must be",
+    ("--node-spacing", "0"): "'--node-spacing': must be",
+    ("--threads", "0"): "'--threads': must be",
     ("--kernel-at", "-1", "5"): "lies outside the image",
     ("--kernel-at", "5", str(NY)): "lies outside the image",
-    ("--kernel-at", "nan", "5"): "lies outside the image",
+    ("--kernel-at", "nan", "5"): "must be two numbers",
     ("--kernel-at", "5", "5", "--spatial"): "kernel_at",
 }
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
 def test_value_of_an_option(folder: Path, options: Args) -> None:
-    refused(folder, OPTIONS[options], "run", *INPUTS, *options)
+    refused(folder, OPTIONS[options], "run", *INPUTS, *options, status=2)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from support.kernels import gaussian
 @pytest.mark.parametrize(
     ("args", "status", "says"),
     [
-        (("psf.fits", "1", "2", "-o", "psf.fits"), 3, "the output is the same file as the input"),
-        (("psf.fits", "1", "2", "-o", "there.fits"), 3, "there.fits: the output exists already"),
+        (("psf.fits", "1", "2", "-o", "psf.fits"), 2, "the output is the same file as the input"),
+        (("psf.fits", "1", "2", "-o", "there.fits"), 2, "there.fits: the output exists already"),
         (("none.fits", "1", "2", "-o", "at.fits"), 3, "none.fits: no such file"),
         (("psf.fits", "nan", "2", "-o", "at.fits"), 3, "nan 2 is no position"),
         (("psf.fits", "1", "2"), 2, "--output"),

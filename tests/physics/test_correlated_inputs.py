@@ -66,7 +66,7 @@ def test_correlated_inputs_come_out_white(correlated: dict[str, np.ndarray], spa
     assert np.std(snr[use[inner]]) == pytest.approx(1, abs=0.02)
     # Constant planes stay constant, but for the neighbourhood of the masked column.
     assert np.median(np.abs(variance / np.median(variance) - 1)) < 0.02
-    factors = [plane.factor for plane in measured.plan.planes]
+    factors = [image.variance_factor for image in measured.record.noise.images]
     assert factors == pytest.approx([1 / 1.3, 1.5], rel=0.03)
 
 

@@ -151,9 +151,9 @@ def test_known_correlations_come_out_white(pair: str, spatial: bool) -> None:
     assert (image[use] / np.sqrt(variance[use])).std() == pytest.approx(1, abs=0.02)
     assert result.qa.max_abs_rho_after <= 0.01
     assert result.qa.snr_std == pytest.approx(1, abs=0.02)
-    factors = [plane.factor * wrong for plane, wrong in zip(result.plan.planes, WRONG, strict=True)]
+    factors = [image.variance_factor * wrong for image, wrong in zip(result.record.noise.images, WRONG, strict=True)]
     assert factors == pytest.approx([1, 1], abs=0.02)
-    assert result.plan.calibration == pytest.approx(1, abs=0.02)
+    assert result.record.noise.calibration == pytest.approx(1, abs=0.02)
 
     masked = maximum_filter(given.mask != 0, 13)
     stepping = np.abs(np.arange(SIZE) - STEP) < 8

@@ -40,4 +40,4 @@ def test_jwst_cross_convolution() -> None:
     assert result.qa.max_abs_rho_before > 0.75
     assert result.qa.max_abs_rho_after <= 0.10
     assert result.qa.snr_std == pytest.approx(1, abs=0.03)
-    assert result.plan.decorrelation.frequencies_limited == pytest.approx(0.164, abs=0.01)
+    assert result.record.psi.frequencies_limited == pytest.approx(0.164, abs=0.01)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
-from diffim_decorr.decorrelation import _interpolated_further, _Nodes, _psi_from_nodes
+from diffim_decorr.psi import build
+from diffim_decorr.psi.nodes import Nodes
+from diffim_decorr.psi.trial import interpolated_further, psi_from_nodes
 from support.field import Field
 
 
@@ -17,13 +18,13 @@ def test_nodes_whose_samples_are_not_kept(field: Field, monkeypatch: pytest.Monk
     compared = []
 
     def both(support: Any, nodes: Any, tolerance: float, threads: int) -> Any:
-        kept = _psi_from_nodes(support, nodes, tolerance, threads)
-        finer = [_Nodes.over(part.box, 60.0, part.log_ratio) for part in nodes]
-        weights_only = _interpolated_further(support, kept, finer, threads)
-        compared.append((_psi_from_nodes(support, finer, tolerance, threads), weights_only))
+        kept = psi_from_nodes(support, nodes, tolerance, threads)
+        finer = [Nodes.over(part.box, 60.0, part.log_ratio) for part in nodes]
+        weights_only = interpolated_further(support, kept, finer, threads)
+        compared.append((psi_from_nodes(support, finer, tolerance, threads), weights_only))
         return kept
 
-    monkeypatch.setattr(sys.modules[_psi_from_nodes.__module__], "_psi_from_nodes", both)
+    monkeypatch.setattr(build, "psi_from_nodes", both)
     field.decorrelated()
     for kept, weights_only in compared:
         assert len(weights_only.weights) == len(kept.samples) > len(weights_only.samples)

@@ -37,9 +37,9 @@ def test_stored_psi_is_that_of_the_run(psi_runs: Path, name: str) -> None:
     stored = read_psi(psi_runs / f"{name}.fits")
     assert stored.shape == SHAPE
     assert stored.is_constant == ours.psi.is_constant == (name in ("constant", "narrow"))
-    assert stored.variance == pytest.approx(ours.plan.noise.science + ours.plan.noise.template, rel=1e-12)
-    assert stored.replace_planes == ours.plan.options.replace_planes
-    assert stored.bad_fraction == ours.plan.options.bad_fraction
+    assert stored.variance == pytest.approx(ours.record.noise.svar + ours.record.noise.tvar, rel=1e-12)
+    assert stored.replace_planes == ours.record.options[0].replace_planes
+    assert stored.bad_fraction == ours.record.options[0].bad_fraction
     assert (stored.margin > stored.half_width) == (name == "narrow")
     rng = np.random.default_rng(3)
     for x, y in zip(rng.uniform(-0.5, NX - 0.5, 40), rng.uniform(-0.5, NY - 0.5, 40), strict=True):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from diffim_decorr import Exposure, Result, decorrelate
-from diffim_decorr import qa as quality
+from diffim_decorr.noise import correlation
+from diffim_decorr.noise.correlation import max_abs_rho
 from support.kernels import gaussian
 from support.noise import PLANES, exposures, noise_pair
 from support.reference import autocorrelation, convolved
@@ -28,7 +29,7 @@ def test_autocorrelation_is_that_of_direct_evaluation(masked: float) -> None:
     rng = np.random.default_rng(1)
     image = neighbours(rng.normal(3.0, 1.0, (60, 71)))
     use = rng.random(image.shape) >= masked
-    measured = quality.autocorrelation(np.where(use, image, 0.0)[None], use[None])
+    measured = correlation.autocorrelation(np.where(use, image, 0.0)[None], use[None])
     np.testing.assert_allclose(measured, autocorrelation(image, use), atol=1e-6)
 
 
@@ -40,26 +41,26 @@ def test_windows_do_not_touch_each_other() -> None:
     gap = np.full((30, 10), 0.0)
     joined = np.hstack([part for image in images for part in (image, gap)])
     joined_use = np.hstack([part for one in use for part in (one, gap.astype(bool))])
-    measured = quality.autocorrelation(images, use)
+    measured = correlation.autocorrelation(images, use)
     np.testing.assert_allclose(measured, autocorrelation(joined, joined_use), atol=1e-6)
 
 
 def test_known_noise_has_its_known_correlation() -> None:
     image = neighbours(np.random.default_rng(3).normal(size=(900, 900)))[1:, 1:]
-    rho = quality.autocorrelation(image[None], np.ones((1, *image.shape), bool))
+    rho = correlation.autocorrelation(image[None], np.ones((1, *image.shape), bool))
     tx, ty = 0.5 / 1.25, 0.2 / 1.04
     expected = np.zeros((11, 11))
     for dx, fx in ((-1, tx), (0, 1.0), (1, tx)):
         for dy, fy in ((-1, ty), (0, 1.0), (1, ty)):
             expected[5 + dy, 5 + dx] = fx * fy
     np.testing.assert_allclose(rho, expected, atol=6 / 900)
-    assert quality.max_abs_rho(rho) == pytest.approx(tx, abs=6 / 900)
+    assert max_abs_rho(rho) == pytest.approx(tx, abs=6 / 900)
 
 
 def test_max_abs_rho_is_of_either_sign_and_not_at_the_centre() -> None:
     rho = np.zeros((11, 11))
     rho[5, 5], rho[2, 7], rho[8, 3] = 1.0, -0.3, -0.3
-    assert quality.max_abs_rho(rho) == 0.3
+    assert max_abs_rho(rho) == 0.3
     assert rho[5, 5] == 1.0
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from diffim_decorr import MatchingKernel, SpatialKernel
-from diffim_decorr.inspection import order_of
 from diffim_decorr.kernels.coefficients import PolynomialCoefficients
 from diffim_decorr.qa.kernel_figures import decorrelation_at, field_of, shape_of
 from support.kernels import IDENTITY, gaussian
@@ -59,6 +58,6 @@ def test_field_that_nobody_knows() -> None:
     powers = np.array([[0, 0], [1, 0]])
     varying = SpatialKernel(np.ones((1, 3, 3)), PolynomialCoefficients(np.array([[1.0, 0.1]]), powers))
     matching = MatchingKernel(varying, name="k.fits")
-    assert order_of(varying) == "polynomials of degree 1"
+    assert varying.described == "polynomials of degree 1"
     assert field_of(matching) is None
     assert field_of(matching, (120, 150)).shape == (120, 150)

@@ -12,9 +12,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from diffim_decorr import InputError, read_exposure, read_kernel
-from diffim_decorr.simulate import simulate
 from diffim_decorr.simulate.files import FILES, MASKVAL, write_simulation
-from diffim_decorr.simulate.scene import MASK_PLANES
+from diffim_decorr.simulate.scene import MASK_PLANES, simulate
 from support.simulation import SMALL
 
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from scipy.signal import convolve
 
-from diffim_decorr.simulate import simulate
 from diffim_decorr.simulate.options import SimulationOptions
-from diffim_decorr.simulate.scene import MASK_PLANES, render
+from diffim_decorr.simulate.scene import MASK_PLANES, render, simulate
 from support.simulation import SMALL
 
 DEFECTS = sum(1 << MASK_PLANES[name] for name in ("BAD", "SAT", "CR", "NO_DATA"))

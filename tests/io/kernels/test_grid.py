@@ -70,7 +70,7 @@ def test_written_grid_has_valid_checksums(tmp_path: Path) -> None:
         hdus.verify("exception")
         np.testing.assert_array_equal(hdus["KERNEL"].data, cube)
     before = path.read_bytes()
-    with pytest.raises(InputError, match=r"grid\.fits: the file exists"):
+    with pytest.raises(InputError, match=r"grid\.fits: the output exists already"):
         write_grid_kernel(path, 2 * cube, x, y)
     assert path.read_bytes() == before
     write_grid_kernel(path, 2 * cube, x, y, overwrite=True)

@@ -10,7 +10,6 @@ import pytest
 from astropy.io import fits
 
 from diffim_decorr import InputError, MatchingKernel, read_kernel
-from diffim_decorr.io.kernels import kernel_from_array
 
 
 def a_kernel(height: int, width: int) -> np.ndarray:
@@ -95,17 +94,17 @@ def test_images_that_are_no_kernels(tmp_path: Path, image: np.ndarray, cause: st
         read_kernel(path)
     assert str(caught.value).startswith(f"{path}[KER]: ")
     with pytest.raises(InputError, match=cause) as caught:
-        kernel_from_array(image, "my kernel")
+        MatchingKernel.from_array(image, "my kernel")
     assert str(caught.value).startswith("my kernel: ")
 
 
 def test_array() -> None:
     image = a_kernel(4, 5)
-    matching = kernel_from_array(image.astype(">f4"))
+    matching = MatchingKernel.from_array(image.astype(">f4"))
     assert isinstance(matching, MatchingKernel)
     assert matching.kernel.basis.dtype == np.dtype("=f8")
     np.testing.assert_array_equal(matching.kernel.at(3, 4), image.astype("f4"))
-    assert kernel_from_array([[0, 1], [2, 3]]).kernel.sum_at(0, 0) == 6.0
+    assert MatchingKernel.from_array([[0, 1], [2, 3]]).kernel.sum_at(0, 0) == 6.0
     for other in (np.ones((3, 3), complex), np.full((3, 3), "a")):
         with pytest.raises(InputError, match="real numbers"):
-            kernel_from_array(other)
+            MatchingKernel.from_array(other)

@@ -141,7 +141,7 @@ def test_even_kernels_come_back_with_their_centre(tmp_path: Path) -> None:
     expected = np.zeros((5, 7))
     expected[:4, :6] = image
     np.testing.assert_array_equal(after.kernel.at(3, 3), expected)
-    with pytest.raises(InputError, match=r"k\.fits: the file exists"):
+    with pytest.raises(InputError, match=r"k\.fits: the output exists already"):
         write_kernel_table(tmp_path / "k.fits", before)
     write_kernel_table(tmp_path / "k.fits", before, overwrite=True)
 

@@ -97,7 +97,7 @@ def test_provenance_is_the_same(made: Path) -> None:
     wanted = fits.getheader(made / "lsst.fits")
     for path, hdu in (("sci-err-dq.fits", 0), ("flat.fits", 0), ("flat.fits.fz", 1), ("flat_psi.fits", "PSI_BASIS")):
         header = fits.getheader(made / path, hdu)
-        for card in (key for key in wanted if key.startswith("DC") and key != "DCDATE"):
+        for card in (key for key in wanted if key.startswith("DC") and key not in ("DCDATE", "DCOLAYOU")):
             assert header[card] == wanted[card], (path, card)
 
 
@@ -224,7 +224,7 @@ def test_no_file_of_a_layout_is_overwritten(tmp_path: Path, name: str) -> None:
     make_inputs(tmp_path)
     (tmp_path / name).write_text("precious")
     before = listing(tmp_path)
-    done = succeed(tmp_path, "run", *INPUTS, "--layout", "flat", "-o", "flat.fits", status=3)
+    done = succeed(tmp_path, "run", *INPUTS, "--layout", "flat", "-o", "flat.fits", status=2)
     assert f"{name}: the output exists already" in done.stderr
     assert listing(tmp_path) == before
     succeed(tmp_path, "run", *INPUTS, "--layout", "flat", "-q", "-o", "flat.fits", "--overwrite")
@@ -235,7 +235,7 @@ def test_input_cannot_be_a_companion_of_the_output(tmp_path: Path) -> None:
     make_inputs(tmp_path)
     shutil.copy(tmp_path / "sci.fits", tmp_path / "out_mask.fits")
     args = ("--sci-mask", "out_mask.fits", "--layout", "flat", "--overwrite", "-o", "out.fits")
-    done = succeed(tmp_path, "run", *INPUTS, *args, status=3)
+    done = succeed(tmp_path, "run", *INPUTS, *args, status=2)
     assert "out_mask.fits: the output is the same file as the input" in done.stderr
 
 

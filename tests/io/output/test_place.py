@@ -57,7 +57,7 @@ def test_default_output(folder: Path) -> None:
 def test_overwrite(folder: Path) -> None:
     out = folder / "out.fits"
     out.write_text("precious")
-    assert quickly(folder, "run", *INPUTS, *OUT).returncode == 3
+    assert quickly(folder, "run", *INPUTS, *OUT).returncode == 2
     assert out.read_text() == "precious"
     inode = out.stat().st_ino
     kept = folder / "kept.fits"
@@ -176,7 +176,7 @@ def test_output(folder: Path, defect: str) -> None:
     if defect == "nowhere" and not Path("/proc").is_dir():
         pytest.skip("there is no /proc")
     spoil, says = OUTPUTS[defect]
-    refused(folder, says, "run", *INPUTS, *spoil(folder))
+    refused(folder, says, "run", *INPUTS, *spoil(folder), status=2)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
@@ -184,4 +184,4 @@ def test_directory_that_may_not_be_written(folder: Path) -> None:
     closed = folder / "closed"
     closed.mkdir()
     closed.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    refused(folder, ("closed/out.fits", "cannot be written to"), "run", *INPUTS, "-o", "closed/out.fits")
+    refused(folder, ("closed/out.fits", "cannot be written to"), "run", *INPUTS, "-o", "closed/out.fits", status=2)

@@ -123,7 +123,7 @@ def test_traceback_for_those_who_want_it(folder: Path) -> None:
 
 def test_output_that_appears_in_the_meantime(folder: Path) -> None:
     done = interrupted(folder, "finished", "appear", *OUT)
-    assert done.returncode == 3
+    assert done.returncode == 2
     assert done.stderr == "decorr: error: out.fits: the output exists already; --overwrite replaces it\n"
     assert (folder / "out.fits").read_text() == "precious"
     assert not [name for name in listing(folder) if name.startswith(".")]
