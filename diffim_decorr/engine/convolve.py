@@ -24,6 +24,10 @@ __all__ = ("TileConvolver", "Workspace", "convolve")
 Array = NDArray[Any]
 
 
+# Bytes that the transforms of all kernels may take to be kept; of more each is made anew when it is wanted.
+_KEPT = 192 << 20
+
+
 class Workspace(threading.local):
     """Arrays that a thread uses again for each tile: fetching them anew costs more than what is done with them."""
 
@@ -60,13 +64,18 @@ class TileConvolver:
         self._spectra: dict[np.dtype[Any], Array] = {}
         self._lock = threading.Lock()
 
-    def _kernels(self, dtype: np.dtype[Any]) -> Array:
-        """The kernels' transforms, made when they are first wanted."""
+    def _kernel(self, image: int, mode: int, dtype: np.dtype[Any]) -> Array:
+        """The transform of a basis image, for transforms of images of a type."""
+        kind = np.result_type(dtype, np.complex64)
+        shape = self._tiling.fft_shape
+        images, modes = self.bank.bases.shape[:2]
+        if images * modes * shape[0] * (shape[1] // 2 + 1) * kind.itemsize > _KEPT:
+            return kernel_transform(self.bank.bases[image, mode], shape, kind)
         with self._lock:
             if dtype not in self._spectra:
-                kind = np.result_type(dtype, np.complex64)
-                self._spectra[dtype] = kernel_transform(self.bank.bases, self._tiling.fft_shape, kind)
-            return self._spectra[dtype]
+                self._spectra[dtype] = kernel_transform(self.bank.bases, shape, kind)
+            kernel: Array = self._spectra[dtype][image, mode]
+            return kernel
 
     def __call__(self, tile: Box, images: Sequence[Array | None]) -> Array:
         """Convolve one tile.
@@ -87,9 +96,7 @@ class TileConvolver:
         """
         present = [(k, image) for k, image in enumerate(images) if image is not None]
         shape, dtype = present[0][1].shape, present[0][1].dtype
-        of_kernels = self._kernels(dtype)
-        kernels = [of_kernels[k] for k, _ in present]
-        half, complex_type = kernels[0].shape[1:], kernels[0].dtype
+        half, complex_type = (shape[0], shape[1] // 2 + 1), np.result_type(dtype, np.complex64)
         spectra = [forward(image, self._workspace.array(f"spectrum{k}", half, complex_type)) for k, image in present]
         product, term = (self._workspace.array(name, half, complex_type) for name in ("product", "term"))
         convolved = self._workspace.array("convolved", shape, dtype)
@@ -97,9 +104,10 @@ class TileConvolver:
         inner = convolved[halo : halo + ny, halo : halo + nx]
 
         def convolve_mode(n: int) -> None:
-            np.multiply(spectra[0], kernels[0][n], out=product)
-            for spectrum, kernel in zip(spectra[1:], kernels[1:], strict=True):
-                np.multiply(spectrum, kernel[n], out=term)
+            (first, _), *others = present
+            np.multiply(spectra[0], self._kernel(first, n, dtype), out=product)
+            for spectrum, (k, _) in zip(spectra[1:], others, strict=True):
+                np.multiply(spectrum, self._kernel(k, n, dtype), out=term)
                 np.add(product, term, out=product)
             inverse(product, shape[1], convolved)
 

@@ -63,18 +63,21 @@ def compressed(samples: Array, areas: Array, tolerance: float) -> tuple[Array, A
     """
     # Of many samples some are enough to find the modes; all of them are looked at for what is left.
     picked = np.unique(np.linspace(0, len(samples) - 1, min(len(samples), _MOST_SAMPLES)).astype(int))
-    some = samples[picked] * np.sqrt(areas[picked])[:, None]
-    _, vectors = np.linalg.eigh(some @ some.T)
-    modes = vectors[:, ::-1].T @ some
-    norms = np.linalg.norm(modes, axis=1)
+    # All of these are large: neither copied where they need not be, nor multiplied by their weights one by one.
+    some = samples if len(picked) == len(samples) else samples[picked]
+    roots = np.sqrt(areas[picked])
+    _, vectors = np.linalg.eigh(roots[:, None] * (some @ some.T) * roots)
+    modes = (vectors[:, ::-1].T * roots) @ some
+    norms = np.sqrt(np.einsum("ij,ij->i", modes, modes))
     kept = max(1, int(np.count_nonzero(norms > 1e-9 * norms[0])))
-    modes = modes[:kept] / norms[:kept, None]
+    modes = modes[:kept]
+    modes /= norms[:kept, None]
     amounts = samples @ modes.T
-    left = np.maximum((samples**2).sum(axis=1)[:, None] - (amounts**2).cumsum(axis=1), 0)
+    left = np.maximum(np.einsum("ij,ij->i", samples, samples)[:, None] - (amounts**2).cumsum(axis=1), 0)
     errors = np.sqrt(areas @ left / len(left))
     fits = (errors <= tolerance) & (np.sqrt(left.max(axis=0)) <= 3 * tolerance)
     count = int(np.argmax(fits)) + 1 if fits.any() else kept
-    return modes[:count], amounts[:, :count], float(errors[count - 1])
+    return modes[:count].copy(), amounts[:, :count].copy(), float(errors[count - 1])
 
 
 def mapped(kernel: SpatialKernel, function: Callable[[Array], Array]) -> SpatialKernel:

@@ -165,15 +165,16 @@ def build_decorrelation(
         return _constant(support, ratio_nodes, whole)
     extent = max(max(box.shape) for box in boxes)
     spacing = max(node_spacing, extent / (_MOST_NODES - 1)) if node_spacing >= _USUAL_SPACING else node_spacing
-    level = 0
+    # Only where ψ needs them nodes come closer.
+    closer = [0] * len(boxes)
     trial = None
     while True:
         if constant:
             nodes = [probes_of(box, ratio_nodes, constant) for box in boxes]
         else:
-            nodes = [Nodes.over(box, spacing, ratio_nodes, level) for box in boxes]
+            nodes = [Nodes.over(box, spacing, ratio_nodes, level) for box, level in zip(boxes, closer, strict=True)]
         if trial is None or sum(math.prod(part.shape) for part in nodes) <= _MOST_KEPT:
-            sampled = nodes
+            sampled, trial = nodes, None  # what is not needed any more is large
             trial = psi_from_nodes(support, nodes, tolerance, threads)
         else:
             trial = interpolated_further(support, trial, nodes, threads)
@@ -183,10 +184,14 @@ def build_decorrelation(
         if trial.ratio_error > trial.field_error and len(ratio_nodes) < _MOST_RATIOS:
             low, high = ratio_nodes[0], ratio_nodes[-1]
             ratio_nodes = np.linspace(low, high, min(len(ratio_nodes) + 3, _MOST_RATIOS))
-        elif extent / (FEWEST_INTERVALS << level) >= _SMALLEST_SPACING and not constant:
-            level += 1
-        else:
+            continue
+        # What the other errors leave of the tolerance; all regions together have more than that.
+        left = math.sqrt(max(tolerance**2 - trial.mode_error**2 - trial.ratio_error**2, 0.0))
+        wanting = [k for k, error in enumerate(trial.field_errors) if error > left and _divisible(boxes[k], closer[k])]
+        if constant or not wanting:
             break
+        for region in wanting:
+            closer[region] += 1
     gaps = [float(np.diff(axis).max()) for part in nodes for axis in (part.x, part.y) if len(axis) > 1]
     return Decorrelation(
         SpatialKernel(trial.basis, coefficients_from(trial.weights, nodes, noise), whole),
@@ -199,6 +204,11 @@ def build_decorrelation(
         trial.field_error,
         trial.ratio_error,
     )
+
+
+def _divisible(box: Box, level: int) -> bool:
+    """Whether nodes that are as close as a level says may come closer still."""
+    return max(box.shape) / (FEWEST_INTERVALS << level) >= _SMALLEST_SPACING
 
 
 def variation(

@@ -15,7 +15,7 @@ from diffim_decorr.noise.field import NoiseField
 from diffim_decorr.psi.nodes import Nodes, picked, split
 from diffim_decorr.psi.support import Support, cut_psi
 
-__all__ = ("coefficients_from", "interpolation_error")
+__all__ = ("coefficients_from", "interpolation_errors")
 
 Array = NDArray[Any]
 
@@ -58,10 +58,10 @@ def _knots(knots: Array, first: int, end: int) -> Array:
     return np.unique(np.concatenate([[first], inside, [end - 1]]).astype(float))
 
 
-def interpolation_error(support: Support, basis: Array, weights: Array, nodes: list[Nodes], over: str) -> float:
-    """Rms difference of interpolated and exact ψ between nodes of the field or of the noise ratio."""
+def interpolation_errors(support: Support, basis: Array, weights: Array, nodes: list[Nodes], over: str) -> Array:
+    """Rms difference in each region of interpolated and exact ψ between nodes of the field or of the noise ratio."""
     rng = np.random.default_rng(0)
-    errors = []
+    errors = np.zeros(len(nodes))
     for region, (part, values) in enumerate(split(weights, nodes)):
         between = (over == "field", over == "field", over == "ratio")
         axes = (part.x, part.y, part.log_ratio)
@@ -80,5 +80,5 @@ def interpolation_error(support: Support, basis: Array, weights: Array, nodes: l
         # What lies outside the modes is counted already. The best amounts are those of least squares.
         design = basis.reshape(len(basis), -1)
         best = np.linalg.lstsq(design @ design.T, design @ exact.reshape(len(exact), -1).T, rcond=None)[0]
-        errors.append((((amounts - best).T @ design) ** 2).sum(axis=1))
-    return float(np.sqrt(np.mean(np.concatenate(errors)))) if errors else 0.0
+        errors[region] = np.sqrt((((amounts - best).T @ design) ** 2).sum(axis=1).mean())
+    return errors

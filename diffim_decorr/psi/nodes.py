@@ -120,8 +120,10 @@ def batches(nodes: Sequence[Nodes], size: int) -> Iterator[tuple[Array, Array, A
 
 
 def all_areas(nodes: Sequence[Nodes]) -> Array:
-    """How much of the field each of all nodes stands for, 1 on average within each region."""
-    return np.concatenate([part.areas for part in nodes])
+    """How much of the field each of all nodes stands for, 1 on average, however densely they lie in some regions."""
+    density = [part.box.shape[0] * part.box.shape[1] / math.prod(part.shape) for part in nodes]
+    mean = sum(part.box.shape[0] * part.box.shape[1] for part in nodes) / sum(math.prod(part.shape) for part in nodes)
+    return np.concatenate([part.areas * (own / mean) for part, own in zip(nodes, density, strict=True)])
 
 
 def split(values: Array, nodes: Sequence[Nodes]) -> Iterator[tuple[Nodes, Array]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from diffim_decorr.kernels.bank import KernelBank
 from diffim_decorr.kernels.compress import compressed
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.field import NoiseField
-from diffim_decorr.psi.interpolate import coefficients_from, interpolation_error
+from diffim_decorr.psi.interpolate import coefficients_from, interpolation_errors
 from diffim_decorr.psi.nodes import Nodes, all_areas, batches
 from diffim_decorr.psi.support import VARIANCE_TOLERANCE, Support, cut_psi, cut_squares
 
@@ -32,7 +33,7 @@ class Trial:
     """ψ from one choice of nodes.
 
     Samples (k, s, s), those of the variance kernels (inputs, k, r, r), modes (n, s, s) of ψ, their weights (k, n) at
-    the nodes, errors. There may be more nodes with weights than with samples.
+    the nodes, errors by region. There may be more nodes with weights than with samples.
     """
 
     samples: Array
@@ -42,8 +43,18 @@ class Trial:
     weights: Array
     limited: float
     mode_error: float
-    field_error: float = 0.0
-    ratio_error: float = 0.0
+    field_errors: Array = field(default_factory=lambda: np.zeros(1))
+    ratio_errors: Array = field(default_factory=lambda: np.zeros(1))
+
+    @property
+    def field_error(self) -> float:
+        """From interpolation over the field, of all regions together."""
+        return float(np.sqrt(np.mean(self.field_errors**2)))
+
+    @property
+    def ratio_error(self) -> float:
+        """From interpolation over the noise ratio, likewise."""
+        return float(np.sqrt(np.mean(self.ratio_errors**2)))
 
     @property
     def error(self) -> float:
@@ -58,16 +69,35 @@ def psi_from_nodes(support: Support, nodes: list[Nodes], tolerance: float, threa
         psi = cut_psi(psi, support.half_width, support.sharpening)
         return psi, cut_squares(squares, support.reach), limited
 
-    with ThreadPoolExecutor(support.sampler.workers(threads)) as pool:
-        parts = list(pool.map(work, batches(nodes, support.sampler.batch)))
-    samples = np.concatenate([psi for psi, _, _ in parts])
-    squares = np.concatenate([some for _, some, _ in parts], axis=1)
-    limited = max(part for _, _, part in parts)
+    samples, squares, limited = _gathered(support, nodes, work, threads)
     flat = _flattened(samples)
     modes, amounts, residual = compressed(flat, all_areas(nodes), _MODES * tolerance * support.norm)
+    del flat
     basis = modes[:, :-1].reshape(-1, *samples.shape[1:])
     trial = Trial(samples, squares, modes, basis, _scaled(amounts, basis), limited, residual / support.norm)
     return _with_errors(support, trial, nodes)
+
+
+def _gathered(
+    support: Support,
+    nodes: list[Nodes],
+    work: Callable[[tuple[Array, Array, Array, int]], tuple[Array, Array, float]],
+    threads: int,
+) -> tuple[Array, Array, float]:
+    """What batches of nodes give, put in its place as it comes: it may be most of the memory that a run takes."""
+    count = sum(math.prod(part.shape) for part in nodes)
+    samples, squares, limited = np.empty(0), np.empty(0), 0.0
+    done = 0
+    with ThreadPoolExecutor(support.sampler.workers(threads)) as pool:
+        for psi, some, part in pool.map(work, batches(nodes, support.sampler.batch)):
+            if not done:
+                samples = np.empty((count, *psi.shape[1:]))
+                squares = np.empty((len(some), count, *some.shape[2:]))
+            samples[done : done + len(psi)] = psi
+            squares[:, done : done + len(psi)] = some
+            limited = max(limited, part)
+            done += len(psi)
+    return samples, squares, limited
 
 
 def interpolated_further(support: Support, trial: Trial, nodes: list[Nodes], threads: int) -> Trial:
@@ -107,16 +137,19 @@ def _scaled(amounts: Array, basis: Array) -> Array:
 
 
 def _with_errors(support: Support, trial: Trial, nodes: list[Nodes]) -> Trial:
-    field, ratio = (
-        interpolation_error(support, trial.basis, trial.weights, nodes, over) / support.norm
+    over_field, over_ratio = (
+        interpolation_errors(support, trial.basis, trial.weights, nodes, over) / support.norm
         for over in ("field", "ratio")
     )
-    return replace(trial, field_error=field, ratio_error=ratio)
+    return replace(trial, field_errors=over_field, ratio_errors=over_ratio)
 
 
 def footprint_of(trial: Trial, nodes: list[Nodes], noise: NoiseField) -> SpatialKernel:
-    """How much each pixel matters to its neighbours: the absolute value of ψ, normalised to a sum of 1."""
-    absolute = np.abs(trial.samples).reshape(len(trial.samples), -1)
+    """How much each pixel matters to its neighbours: the absolute value of ψ, normalised to a sum of 1.
+
+    The samples, of which nothing else is wanted any more, are overwritten: they may be most of what there is in memory.
+    """
+    absolute = np.abs(trial.samples, out=trial.samples).reshape(len(trial.samples), -1)
     absolute /= absolute.sum(axis=1, keepdims=True)
     modes, shares, _ = compressed(absolute, all_areas(nodes), 1e-3)
     shares = shares / (shares @ modes.sum(axis=1))[:, None]
@@ -128,13 +161,17 @@ def variance_bank(trial: Trial, nodes: list[Nodes], noise: NoiseField, levels: A
 
     What counts is the error of the sum over inputs, so that each weighs as much as the level of its variance plane.
     """
-    squares = trial.squares.swapaxes(0, 1)
+    inputs, count, height, width = trial.squares.shape
     levels = (levels / levels.sum()).clip(1e-9)[:, None, None]
-    weighted = squares * levels
-    total = weighted.sum() / len(squares)
-    stacked = (weighted / total).reshape(len(squares), -1)
+    pixels = inputs * height * width
     # Variance planes are smooth in most places: there only the kernels' sums matter, and they matter more.
-    sums = _SUM_WEIGHT * (weighted / total).sum(axis=(2, 3))
-    modes, amounts, _ = compressed(np.hstack([stacked, sums]), all_areas(nodes), VARIANCE_TOLERANCE)
-    images = modes[:, : stacked.shape[1]].reshape(-1, *squares.shape[1:]) * (total / levels)
+    totals = trial.squares.sum(axis=(2, 3)) * levels[:, 0, 0, None]
+    total = totals.sum() / count
+    stacked = np.empty((count, pixels + inputs))
+    for k, (squares, level) in enumerate(zip(trial.squares, levels[:, 0, 0], strict=True)):
+        own = slice(k * height * width, (k + 1) * height * width)
+        np.multiply(squares.reshape(count, -1), level / total, out=stacked[:, own])
+    stacked[:, pixels:] = _SUM_WEIGHT * totals.T / total
+    modes, amounts, _ = compressed(stacked, all_areas(nodes), VARIANCE_TOLERANCE)
+    images = modes[:, :pixels].reshape(-1, inputs, height, width) * (total / levels)
     return KernelBank(np.ascontiguousarray(images.swapaxes(0, 1)), coefficients_from(amounts, nodes, noise))
