@@ -10,12 +10,13 @@ COVERAGE ?= --cov=diffim_decorr --cov-branch --cov-report=term-missing:skip-cove
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint regression regression-record bench bench-full detection clean
+.PHONY: help demo test lint tables regression regression-record bench bench-full detection clean
 
 help:
 	@echo 'make demo               simulate an exposure pair, decorrelate its difference, draw demo/demo.png'
 	@echo 'make test               the tests, with coverage'
-	@echo 'make lint               ruff and mypy'
+	@echo 'make lint               ruff, mypy, and the floors of the house (import-linter)'
+	@echo 'make tables             write what follows from the declarations of options: keyword types, tables of the docs'
 	@echo 'make regression         fixed cases against stored figures; non-zero exit on drift'
 	@echo 'make regression-record  store the figures of now'
 	@echo 'make bench, bench-full  timings, on small and on full-size images'
@@ -23,6 +24,8 @@ help:
 	@echo 'make clean              remove .venv and whatever the above wrote'
 
 $(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo '$(PYTHON) is too old: decorr needs Python 3.11 or newer (make PYTHON=python3.11 …)' >&2; exit 1; }
 	@echo 'installing into $(VENV)'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
@@ -38,6 +41,10 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+tables: $(INSTALLED)
+	$(BIN)/python tools/tables.py
 
 regression: $(INSTALLED)
 	$(BIN)/python regression/run.py
