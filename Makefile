@@ -25,7 +25,7 @@ help:
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo '$(PYTHON) is too old: decorr needs Python 3.11 or newer (make PYTHON=python3.11 …)' >&2; exit 1; }
+		{ echo '$(PYTHON): decorr needs Python 3.11 or newer (make PYTHON=python3.11 …)' >&2; exit 1; }
 	@echo 'installing into $(VENV)'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from diffim_decorr.psi.stored import DecorrelationKernel
     from diffim_decorr.qa.figures import QualityFigures
     from diffim_decorr.record import Record
-    from diffim_decorr.run import Result, decorrelate
+    from diffim_decorr.result import Result
+    from diffim_decorr.run import decorrelate
 
 # Imported when first used: `decorr --version` must not wait for numpy and astropy.
 _HOMES = {
@@ -39,7 +40,7 @@ _HOMES = {
     "Options": "options",
     "QualityFigures": "qa.figures",
     "Record": "record",
-    "Result": "run",
+    "Result": "result",
     "SpatialKernel": "kernels.spatial",
     "UsageError": "errors",
     "apply_psi": "apply",

@@ -13,11 +13,11 @@ import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from diffim_decorr.errors import UsageError
 
-__all__ = ("Declared", "Kind", "Option", "again", "declared", "option", "unknown_name")
+__all__ = ("Declared", "Kind", "Option", "again", "declared", "documented", "option", "unknown_name")
 
 Kind = Literal["flag", "int", "float", "choice", "names", "point", "shape", "text"]
 
@@ -279,6 +279,26 @@ class Declared:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.changed().items())})"
+
+
+_Group = TypeVar("_Group", bound=Declared)
+
+
+def documented(cls: type[_Group]) -> type[_Group]:
+    """A class of options whose docstring says what each is, in the form of numpydoc."""
+    lines = [(cls.__doc__ or "").rstrip(), "", "    Parameters", "    ----------"]
+    for name, known in declared(cls).items():
+        limits = f"; {known.wanted}" if known.kind in ("int", "float") else ""
+        default = "required" if known.required else f"by default {known.shown_default}"
+        lines += [f"    {name}", *_wrapped(f"{known.help} ({default}{limits})")]
+    cls.__doc__ = "\n".join([*lines, "    "])
+    return cls
+
+
+def _wrapped(text: str) -> list[str]:
+    from textwrap import wrap
+
+    return wrap(text, 112, initial_indent=8 * " ", subsequent_indent=8 * " ")
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from diffim_decorr.declare import Declared, again, declared, option
+from diffim_decorr.declare import Declared, again, declared, documented, option
 from diffim_decorr.errors import UsageError
 from diffim_decorr.threads import available_threads
 
@@ -39,6 +39,7 @@ BAD_PLANES = ("INTRP", "EDGE", "DETECTED", "SAT", "CR", "BAD", "NO_DATA", "DETEC
 REPLACED_PLANES = ("NO_DATA", "SAT", "CR", "BAD")
 
 
+@documented
 @dataclass(frozen=True, repr=False)
 class Options(Declared):
     """How a difference is to be decorrelated."""
@@ -184,6 +185,7 @@ class Options(Declared):
         return self.threads or available_threads()
 
 
+@documented
 @dataclass(frozen=True, repr=False)
 class InputOptions(Declared):
     """What a run reads besides the three images, and how. The cards are those of files that are given."""
@@ -270,6 +272,7 @@ class InputOptions(Declared):
                 raise UsageError(f"--{one.replace('_', '-')} and --{other.replace('_', '-')} exclude each other")
 
 
+@documented
 @dataclass(frozen=True, repr=False)
 class OutputOptions(Declared):
     """Where the result goes, and in which form."""
@@ -290,6 +293,7 @@ class OutputOptions(Declared):
     overwrite: bool = option(False, "Replace an existing output.")
 
 
+@documented
 @dataclass(frozen=True, repr=False)
 class CommandOptions(Declared):
     """What a command tells its user. Nothing of the result depends on these."""
@@ -299,6 +303,7 @@ class CommandOptions(Declared):
     verbose: bool = option(False, "Also print how the result was made.", short="-v")
 
 
+@documented
 @dataclass(frozen=True, repr=False)
 class ApplyOptions(Declared):
     """How a companion image is to be convolved with the kernel of a run."""
@@ -345,6 +350,7 @@ class ApplyOptions(Declared):
             )
 
 
+@documented
 @dataclass(frozen=True, repr=False)
 class KernelOptions(Declared):
     """For which image and noise a kernel is looked at."""

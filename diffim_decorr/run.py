@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar, Unpack
 
@@ -27,131 +27,25 @@ from diffim_decorr.io.extensions import at_extension, exposures_in
 from diffim_decorr.io.hdus import split_spec
 from diffim_decorr.io.kernels.registry import as_kernel, load_kernel
 from diffim_decorr.io.output.file import OutputFile
-from diffim_decorr.io.output.layouts import LAYOUTS, default_output
+from diffim_decorr.io.output.layouts import default_output, output_paths
 from diffim_decorr.io.output.mosaic import MosaicFile
 from diffim_decorr.io.output.product import Product
 from diffim_decorr.io.psfs import read_psf
 from diffim_decorr.io.stacks import input_files, read_inputs
 from diffim_decorr.kernels.psf import composed_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
-from diffim_decorr.options import InputOptions, LayoutName, Options, OutputOptions
-from diffim_decorr.psi.stored import DecorrelationKernel
+from diffim_decorr.options import InputOptions, Options, OutputOptions
 from diffim_decorr.qa.figures import QualityFigures, measure_quality, remarks_on
 from diffim_decorr.record import Record
+from diffim_decorr.result import Result
 from diffim_decorr.threads import serial_blas
 from diffim_decorr.whiten import whitening_of
 
-__all__ = ("Result", "decorrelate", "decorrelate_files", "decorrelate_mosaic", "output_paths")
+__all__ = ("decorrelate", "decorrelate_files", "decorrelate_mosaic")
 
 Array = NDArray[Any]
 ExposureLike = Exposure | ArrayLike | str | os.PathLike[str]
 KernelLike = MatchingKernel | SpatialKernel | ArrayLike | str | os.PathLike[str]
-
-_ROWS = 512  # of an array that are written at once
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Result:
-    """A decorrelated difference.
-
-    Parameters
-    ----------
-    exposure
-        Image, variance, mask, header and PSF.
-    psi
-        The decorrelation kernel.
-    qa
-        Quality figures.
-    record
-        How it was made: options, figures, timings, warnings.
-    product
-        What `write` writes besides the pixels.
-    """
-
-    exposure: Exposure
-    psi: SpatialKernel
-    qa: QualityFigures
-    record: Record
-    product: Product
-
-    @property
-    def warnings(self) -> list[str]:
-        """What a user should know of the result."""
-        return self.record.warnings
-
-    @property
-    def timings(self) -> dict[str, float]:
-        """Seconds by stage."""
-        return self.record.timings
-
-    @property
-    def decorrelation_kernel(self) -> DecorrelationKernel:
-        """ψ with what it takes to do the same to another image, for `apply_psi`."""
-        options = next(own for own in self.record.options if isinstance(own, Options))
-        noise = self.record.noise
-        return DecorrelationKernel(
-            self.psi,
-            self.product.shape,
-            0.0 if noise is None else noise.svar + noise.tvar,
-            self.product.margin,
-            options.replace_planes,
-            options.bad_fraction,
-            self.product.xy0,
-            self.exposure.name,
-        )
-
-    def __repr__(self) -> str:
-        ny, nx = self.exposure.shape
-        count = len(self.warnings)
-        return (
-            f"<Result: {nx} x {ny} pixels, max_abs_rho {self.qa.max_abs_rho_before:.4f} -> "
-            f"{self.qa.max_abs_rho_after:.4f}, snr_std {self.qa.snr_std:.4f}, {count} warning{'s' * (count != 1)}>"
-        )
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        ny, nx = self.exposure.shape
-        rows = [
-            ("image", f"{nx} x {ny} pixels"),
-            ("decorrelation kernel", repr(self.psi)),
-            ("max_abs_rho", f"{self.qa.max_abs_rho_before:.4f} before, {self.qa.max_abs_rho_after:.4f} after"),
-            ("snr_std", f"{self.qa.snr_std:.4f}"),
-            ("source-free pixels", str(self.qa.pixels_used)),
-            *(("warning", warning) for warning in self.warnings),
-        ]
-        cells = "".join(f"<tr><th>{escape(label)}</th><td>{escape(value)}</td></tr>" for label, value in rows)
-        return f"<table><caption>decorrelated difference</caption>{cells}</table>"
-
-    def write(self, path: str | os.PathLike[str], *, overwrite: bool = False, layout: LayoutName = "lsst") -> None:
-        """Write the file that the command writes, with image, mask, variance, ψ, PSF and quality figures.
-
-        Parameters
-        ----------
-        path
-            The file; compressed if its name ends in .gz or .fz.
-        overwrite
-            Whether a file that is there may be replaced.
-        layout
-            "lsst" (IMAGE, MASK, VARIANCE), "sci-err-dq", or "flat" with a file for each plane.
-
-        Raises
-        ------
-        UsageError
-            If there is a file already, or none can be written there.
-        OSError
-            Naming the output, if it cannot be written to its end.
-        """
-        path = os.fspath(path)
-        for file in output_paths(path, layout):
-            check_output(file, [], overwrite)
-        image, mask, variance = self.exposure.image, self.exposure.mask, self.exposure.variance
-        assert mask is not None
-        assert variance is not None
-        with OutputFile.create(path, self.product, overwrite=overwrite, layout=layout) as output:
-            for y0 in range(0, len(image), _ROWS):
-                output.write(y0, *(plane[y0 : y0 + _ROWS].copy() for plane in (image, mask, variance)))
-            output.finish(self.exposure.psf)
 
 
 def decorrelate(
@@ -354,11 +248,6 @@ def decorrelate_mosaic(
             raise InputError(f"{path}: not written, for not one of {len(places)} HDUs could be used")
         mosaic.finish(failures)
     return path, failures, len(places)
-
-
-def output_paths(path: str, layout: LayoutName) -> list[str]:
-    """The files that an output consists of, the one with the image first."""
-    return list(dict.fromkeys(LAYOUTS[layout].paths(path).values()))
 
 
 class _Output(Sink, Protocol):

@@ -25,7 +25,7 @@ def summary_of(record: Record, path: str | None = None, layout: LayoutName = "ls
     """The object that ``--json`` prints; figures that could not be measured are null."""
     summary: dict[str, Any] = {"schema": SCHEMA, "version": __version__}
     if path is not None:
-        from diffim_decorr.run import output_paths
+        from diffim_decorr.io.output.layouts import output_paths
 
         files = output_paths(path, layout)
         summary |= {"output": path} if len(files) == 1 else {"output": path, "files": files}

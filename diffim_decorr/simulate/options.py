@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from math import ceil
 from typing import ClassVar, Literal
 
-from diffim_decorr.declare import Declared, option
+from diffim_decorr.declare import Declared, documented, option
 from diffim_decorr.errors import UsageError
 
 __all__ = ("SimulationOptions",)
 
 
+@documented
 @dataclass(frozen=True, repr=False)
 class SimulationOptions(Declared):
     """What to simulate. Fluxes are in counts, lengths in pixels.

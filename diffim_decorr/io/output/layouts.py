@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from diffim_decorr.options import LayoutName
 
-__all__ = ("LAYOUTS", "Layout", "default_output")
+__all__ = ("LAYOUTS", "Layout", "default_output", "output_paths")
 
 _ENDING = re.compile(r"(.*?)((?:\.fits?|\.fts)(?:\.gz|\.fz)?|\.[^./]*)?", flags=re.IGNORECASE | re.DOTALL)
 
@@ -43,6 +43,11 @@ LAYOUTS: dict[LayoutName, Layout] = {
     "sci-err-dq": Layout({"IMAGE": "SCI", "VARIANCE": "ERR", "MASK": "DQ"}, sigma=True),
     "flat": Layout({"IMAGE": "", "MASK": "", "VARIANCE": ""}, separate=True),
 }
+
+
+def output_paths(path: str, layout: LayoutName) -> list[str]:
+    """The files that an output consists of, the one with the image first."""
+    return list(dict.fromkeys(LAYOUTS[layout].paths(path).values()))
 
 
 def default_output(difference: str) -> str:
