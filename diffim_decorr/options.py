@@ -16,6 +16,7 @@ from diffim_decorr.threads import available_threads
 __all__ = (
     "BAD_PLANES",
     "REPLACED_PLANES",
+    "SIDES",
     "ApplyOptions",
     "CommandOptions",
     "InputOptions",
@@ -29,6 +30,7 @@ __all__ = (
 )
 
 Side = Literal["template", "science"]
+SIDES: tuple[Side, Side] = ("science", "template")
 KernelFormat = Literal["hotpants", "sfft", "lsst", "table", "grid", "image"]
 LayoutName = Literal["lsst", "sci-err-dq", "flat"]
 NoiseModelName = Literal["white", "measured"]

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from diffim_decorr.cli.options import chosen, options_of
-from diffim_decorr.errors import InputError
+from diffim_decorr.errors import UsageError
 from diffim_decorr.options import OutputOptions
 
 __all__ = ("psf",)
@@ -34,7 +34,7 @@ def psf(file: str, x: float, y: float, output: str, **given: Any) -> None:
 
     options = chosen(OutputOptions, given)
     if not (np.isfinite(x) and np.isfinite(y)):
-        raise InputError(f"{x:g} {y:g} is no position")
+        raise UsageError(f"{x:g} {y:g} is no position")
     check_output(output, [split_spec(file)[0]], options.overwrite)
     found = read_psf(file)
     if not isinstance(found, np.ndarray):

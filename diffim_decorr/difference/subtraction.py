@@ -131,7 +131,14 @@ def subtraction_of(
         total_kernels(contributions, matching.sides(options.convolved, own)),
         MaskUnion.of((difference, science, template)),
         _point_source(science, template, matching, options, psf, own),
-        tuple(_remarks(science, template, difference, matching, options)),
+        (
+            *_remarks(science, template, difference, matching, options),
+            *(
+                f"--{name} is not used: the images of a stack have noise figures of their own"
+                for name in ("svar", "tvar")
+                if placed and getattr(options, name) is not None
+            ),
+        ),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from diffim_decorr.errors import InputError
+from diffim_decorr.errors import InputError, UsageError
 from diffim_decorr.images.planes import DerivedPlane, Plane
 from diffim_decorr.io.hdus import hdu_label, holds_integers
 
@@ -89,7 +89,7 @@ def bit_flags(text: str | int) -> int:
 
     Raises
     ------
-    InputError
+    UsageError
         If it is nothing of that.
 
     Examples
@@ -105,9 +105,9 @@ def bit_flags(text: str | int) -> int:
         flags = interpret_bit_flags(text)
     except (ValueError, TypeError) as error:
         cause = " ".join(str(error).split())
-        raise InputError(f"dq_bad = {text!r} is no selection of bits such as 1,4,16 or ~2 ({cause})") from error
+        raise UsageError(f"dq_bad = {text!r} is no selection of bits such as 1,4,16 or ~2 ({cause})") from error
     if flags is None or flags == 0 or not -(2**63) <= flags < 2**63:
-        raise InputError(f"dq_bad = {text!r} selects no bits, which would be 1, 2, 4 and so on")
+        raise UsageError(f"dq_bad = {text!r} selects no bits, which would be 1, 2, 4 and so on")
     return int(flags)
 
 

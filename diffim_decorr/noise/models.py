@@ -21,7 +21,7 @@ from diffim_decorr.noise.estimate import PlaneNoise, plane_noise
 from diffim_decorr.noise.field import NoiseField
 from diffim_decorr.noise.ratio import local_noise
 from diffim_decorr.noise.windows import SourceFreeWindows
-from diffim_decorr.options import NoiseModelName, Options
+from diffim_decorr.options import SIDES, NoiseModelName, Options
 from diffim_decorr.record import ImageNoise, NoiseFigures, Record
 
 __all__ = ("MODELS", "Noise", "NoiseModel")
@@ -64,8 +64,8 @@ class Noise:
             for contribution, plane in zip(contributions, self.planes, strict=True)
             if plane.measured is not None
         )
-        given = options.svar is not None, options.tvar is not None
-        return NoiseFigures(self.svar, self.tvar, *given, options.noise, images)
+        given = tuple(any(c.side == side and c.noise is not None for c in contributions) for side in SIDES)
+        return NoiseFigures(self.svar, self.tvar, given[0], given[1], options.noise, images)
 
 
 class NoiseModel(ABC):
@@ -112,7 +112,7 @@ def _noise(subtraction: Subtraction, options: Options, record: Record, windows: 
         (c.side, weight**2 * plane.variance)
         for c, weight, plane in zip(contributions, subtraction.weights, planes, strict=True)
     ]
-    svar, tvar = (sum(variance for own, variance in weighted if own == side) for side in ("science", "template"))
+    svar, tvar = (sum(variance for own, variance in weighted if own == side) for side in SIDES)
     return Noise(planes, field, svar, tvar, windows)
 
 

@@ -19,7 +19,7 @@ from support.kernels import gaussian
         (("psf.fits", "1", "2", "-o", "psf.fits"), 2, "the output is the same file as the input"),
         (("psf.fits", "1", "2", "-o", "there.fits"), 2, "there.fits: the output exists already"),
         (("none.fits", "1", "2", "-o", "at.fits"), 3, "none.fits: no such file"),
-        (("psf.fits", "nan", "2", "-o", "at.fits"), 3, "nan 2 is no position"),
+        (("psf.fits", "nan", "2", "-o", "at.fits"), 2, "nan 2 is no position"),
         (("psf.fits", "1", "2"), 2, "--output"),
         (("psf.fits", "east", "2", "-o", "at.fits"), 2, "east"),
     ],
