@@ -350,6 +350,10 @@ class _CompressedPlane(Plane):
         self._lock = threading.Lock()
         self._array: Array | None = None
 
+    def __reduce__(self) -> Any:
+        # Another process unpacks it for itself.
+        return _CompressedPlane, (self._path, self._index, self._extent, self._name)
+
     @property
     def shape(self) -> tuple[int, int]:
         return self._extent
