@@ -10,7 +10,7 @@ from diffim_decorr.kernels.coefficients import PolynomialCoefficients
 from diffim_decorr.kernels.piecewise import PiecewiseCoefficients
 from support.kernels import gaussian
 from support.noise import exposures, noise_images, noise_pair
-from support.reference import convolved
+from support.reference import central, convolved, psi_of
 from support.regions import in_regions
 from support.results import assert_white
 
@@ -49,6 +49,12 @@ def test_regions_that_share_a_column_and_a_row() -> None:
     for result in (disjoint, sharing):
         assert result.record.psi.error < 1e-3
         assert result.record.psi.node_spacing > 30
+    # Up to the last pixel of a region its own kernel counts, where the next region does not.
+    for x, y in ((5, 5), (149, 60), (152, 60), (290, 10), (60, 149), (60, 152), (152, 152), (299, 299)):
+        own = _sloping(1).kernel.at(x, y)
+        psi = sharing.psi.at(x, y)
+        expected = central(psi_of([np.ones((1, 1)), own], [1.0, 4.0]), psi.shape[0] // 2)
+        assert np.sqrt(((psi - expected) ** 2).sum()) < 2e-3, (x, y)
     change = np.abs(sharing.exposure.image - disjoint.exposure.image)[20:-20, 20:-20] / 5**0.5
     assert change.max() < 5e-3
 
@@ -67,9 +73,12 @@ def test_a_kernel_of_the_science_image_beside_regions() -> None:
     shape = 300, 300
     science, template = noise_pair(12, shape, 100.0, 400.0)
     science = convolved(science, own)
-    images = exposures(science, template, science - convolved(template, NARROW), 100.0, 400.0)
-    regions = in_regions((Box(0, 0, 150, 300), NARROW), (Box(150, 0, 300, 300), NARROW))
-    for kernel in (regions, MatchingKernel(regions.kernel, normalized=(True,), parent_frame=False)):
+    matching = 1.5 * NARROW
+    difference = science - convolved(template, matching)
+    regions = in_regions((Box(0, 0, 150, 300), matching), (Box(150, 0, 300, 300), matching))
+    divided = MatchingKernel(regions.kernel, normalized=(True,), parent_frame=False)
+    for kernel, scale in ((regions, 1.0), (divided, 1.5)):
+        images = exposures(science, template, difference / scale, 100.0, 400.0)
         result = decorrelate(*images, kernel, science_kernel=own, spatial=True)
         inner = np.s_[30:-30, 30:-30]
         assert_white(result.exposure.image[inner], result.exposure.variance[inner])
