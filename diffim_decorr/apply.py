@@ -194,6 +194,12 @@ def apply_file(
     )
     record.warnings += exposure.remarks
     if options.at is not None:
+        if kernel.xy0 != (0, 0) and not kernel.field.shifted(*kernel.xy0).contains(*options.at):
+            ny, nx = kernel.shape
+            raise InputError(
+                f"{kernel.name}: position {options.at[0]:g} {options.at[1]:g} lies outside the field of {nx} x {ny} "
+                f"pixels, which begins at {kernel.xy0} of its parent frame"
+            )
         x, y = (position - origin for position, origin in zip(options.at, kernel.xy0, strict=True))
         pixels = apply_psi_at(exposure.image, kernel, x, y, name=exposure.name)
         write_stamp(path, pixels, exposure.header, kernel.half_width, record, overwrite)

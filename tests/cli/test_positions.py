@@ -53,3 +53,18 @@ def test_one_frame_for_all_commands(folder: Path, tmp_path: Path, command: tuple
     assert np.abs(images[0] - images[1]).max() > 1e-3
     for x in (10, X0 - 2, X0 + N + 1):
         refused(folder, "outside the field", *command, x, 60, "-o", tmp_path / "outside.fits")
+
+
+def test_companions_in_the_same_frame(folder: Path, tmp_path: Path) -> None:
+    """A PSF convolved at a position has the ψ that `decorr kernel at` writes for it."""
+    one = np.zeros((3, 3))
+    one[1, 1] = 1.0
+    fits.writeto(folder / "one.fits", one, overwrite=True)
+    apply = ("apply", "one.fits", "--psi", "out.fits", "-o", tmp_path / "applied.fits", "--at")
+    succeed(folder, *apply, X0 + 10, 60)
+    succeed(folder, "kernel", "at", "out.fits", X0 + 10, 60, "-o", tmp_path / "psi.fits")
+    np.testing.assert_allclose(
+        fits.getdata(tmp_path / "applied.fits")[1:-1, 1:-1], fits.getdata(tmp_path / "psi.fits"), atol=1e-12
+    )
+    (tmp_path / "applied.fits").unlink()
+    refused(folder, ("position 10 60", "begins at (4000, 0)"), *apply, 10, 60)
