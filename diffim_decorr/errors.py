@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("DecorrWarning", "InputError", "UsageError")
+__all__ = ("DecorrWarning", "FailedVerdictError", "InputError", "UsageError")
 
 
 class InputError(ValueError):
@@ -17,6 +17,13 @@ class UsageError(InputError):
     """An option, its value, or the place for an output cannot be what was meant.
 
     The command line ends with status 2.
+    """
+
+
+class FailedVerdictError(Exception):
+    """A result was written, but its verdict is ``fail``, and it was asked to be strict.
+
+    The command line ends with status 4.
     """
 
 

@@ -303,6 +303,7 @@ class CommandOptions(Declared):
     json: bool = option(False, "Print one JSON object.")
     quiet: bool = option(False, "Print nothing but errors.", short="-q")
     verbose: bool = option(False, "Also print how the result was made.", short="-v")
+    strict: bool = option(False, "End with status 4 if the verdict is fail; the output is written all the same.")
 
 
 @documented

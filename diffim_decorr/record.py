@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from diffim_decorr.declare import Declared, declared
 from diffim_decorr.errors import DecorrWarning
@@ -21,12 +21,26 @@ __all__ = (
     "Figures",
     "ImageNoise",
     "MatchingFigures",
+    "Measured",
     "NoiseFigures",
     "PsiFigures",
+    "Reason",
     "Record",
+    "Status",
     "StoredPsiFigures",
+    "Verdict",
     "figure",
 )
+
+Status = Literal["ok", "check", "fail"]
+
+
+class Measured(NamedTuple):
+    """A figure with what perfect noise would give, and the statistical error of that; NaN if it was not measured."""
+
+    value: float = math.nan
+    expected: float = math.nan
+    error: float = math.nan
 
 
 def figure(card: str = "", comment: str = "", **more: Any) -> Any:
@@ -41,13 +55,88 @@ class Figures:
         """Keyword, value and comment of each figure that is known; `number` tells several of a kind apart."""
         ending = "" if number is None else str(number)
         for item in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, item.name)
-            if item.metadata.get("card") and value is not None:
-                yield item.metadata["card"] + ending, value, item.metadata["comment"].format(number)
+            value, card = getattr(self, item.name), item.metadata.get("card")
+            if not card or value is None:
+                continue
+            comment = item.metadata["comment"]
+            if isinstance(value, Mapping):  # one figure at several scales
+                for scale, (measured, _, _) in value.items():
+                    yield card + scale.upper().replace("_", ""), measured, comment.format(scale.replace("_", " "))
+            else:
+                yield card + ending, value.value if isinstance(value, Measured) else value, comment.format(number)
 
     def tree(self) -> dict[str, Any]:
         """The figures by their names."""
-        return {item.name: getattr(self, item.name) for item in fields(self) if "card" in item.metadata}  # type: ignore[arg-type]
+        return {item.name: _tree(getattr(self, item.name)) for item in fields(self) if "card" in item.metadata}  # type: ignore[arg-type]
+
+
+def _tree(value: Any) -> Any:
+    """A figure as JSON has it."""
+    if isinstance(value, Measured):
+        return value._asdict()
+    return {key: _tree(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
+class Reason(NamedTuple):
+    """Why a result is not simply good.
+
+    Parameters
+    ----------
+    status
+        How much it matters.
+    figure
+        What was measured, by its name in the JSON object.
+    value, expected, limit
+        Its value, that of perfect noise, and the one from which on it matters.
+    text
+        All that in a sentence.
+    remedy
+        What to do about it.
+    """
+
+    status: Status
+    figure: str
+    value: float
+    expected: float
+    limit: float
+    text: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a result can be used: ``ok``, to be looked at (``check``), or wrong (``fail``).
+
+    Parameters
+    ----------
+    reasons
+        Why it is not ``ok``, the gravest first.
+    explanation
+        What would explain it, with the option that mends it; empty if nothing on the list does.
+    """
+
+    reasons: tuple[Reason, ...] = ()
+    explanation: str = ""
+
+    @property
+    def status(self) -> Status:
+        """The gravest of the reasons'."""
+        found = {reason.status for reason in self.reasons}
+        return "fail" if "fail" in found else "check" if found else "ok"
+
+    def __str__(self) -> str:
+        return "; ".join([self.status, *([self.explanation] if self.explanation else []), *map(str, self.reasons)])
+
+    def tree(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "status": self.status,
+            "reasons": [reason._asdict() for reason in self.reasons],
+            "explanation": self.explanation or None,
+        }
 
 
 @dataclass(frozen=True)
@@ -136,6 +225,8 @@ class Record:
         Names of the science, template and difference image, or of the image that was convolved.
     kernel, noise, psi, quality
         What was found.
+    verdict
+        Whether the result can be used.
     timings
         Seconds by stage.
     warnings
@@ -148,6 +239,7 @@ class Record:
     noise: NoiseFigures | None = None
     psi: PsiFigures | StoredPsiFigures | None = None
     quality: Figures | None = None
+    verdict: Verdict | None = None
     timings: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -170,6 +262,8 @@ class Record:
                 tree[name] = figures.tree()
         if self.quality is not None:
             tree["qa"] = self.quality.tree()
+        if self.verdict is not None:
+            tree["verdict"] = self.verdict.tree()
         tree["timings"] = {stage: round(seconds, 4) for stage, seconds in self.timings.items()}
         tree["warnings"] = list(self.warnings)
         finite: dict[str, Any] = _finite(tree)
@@ -186,6 +280,14 @@ class Record:
         """Note what the user should know, once."""
         if text not in self.warnings:
             self.warnings.append(text)
+
+    def judge(self, verdict: Verdict) -> None:
+        """Note the verdict; its reasons are what the user should know."""
+        self.verdict = verdict
+        if verdict.explanation:
+            self.warn(f"the noise of the difference is not what inputs and kernel make it; {verdict.explanation}")
+        for reason in verdict.reasons:
+            self.warn(str(reason))
 
     def issue(self, stacklevel: int) -> None:
         """Say all of it by Python's own way of warning, too."""

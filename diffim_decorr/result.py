@@ -14,7 +14,7 @@ from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.options import LayoutName, Options
 from diffim_decorr.psi.stored import DecorrelationKernel
 from diffim_decorr.qa.figures import QualityFigures
-from diffim_decorr.record import Record
+from diffim_decorr.record import Record, Verdict
 
 __all__ = ("Result",)
 
@@ -44,6 +44,12 @@ class Result:
     qa: QualityFigures
     record: Record
     product: Product
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether it can be used, and the reasons."""
+        assert self.record.verdict is not None
+        return self.record.verdict
 
     @property
     def warnings(self) -> list[str]:

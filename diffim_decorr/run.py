@@ -35,7 +35,9 @@ from diffim_decorr.io.stacks import input_files, read_inputs
 from diffim_decorr.kernels.psf import composed_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.options import InputOptions, Options, OutputOptions
-from diffim_decorr.qa.figures import QualityFigures, measure_quality, remarks_on
+from diffim_decorr.qa.diagnosis import Model
+from diffim_decorr.qa.figures import QualityFigures, measure_quality
+from diffim_decorr.qa.verdict import verdict_on
 from diffim_decorr.record import Record
 from diffim_decorr.result import Result
 from diffim_decorr.threads import serial_blas
@@ -322,7 +324,7 @@ def _run(
             convolve_image(job, output, progress)
         output.start_syncing()
         with record.timed("qa"):
-            record.quality = quality = measure_quality(
+            quality, evidence = measure_quality(
                 job.shape,
                 subtraction.science.image_plane,
                 subtraction.template.image_plane,
@@ -330,9 +332,10 @@ def _run(
                 output.read,
                 job.masks.bits({*options.bad_planes, *options.replace_planes, "NO_DATA", "EDGE", "DECORR_BAD"}),
                 options.workers,
+                None if options.score else Model(subtraction, whitening.noise, options),
             )
-            for remark in remarks_on(quality, options):
-                record.warn(remark)
+            record.quality = quality
+            record.judge(verdict_on(quality, evidence, options))
         source = subtraction.point_source
         output.finish(composed_psf((*source, job.psi), job.shape) if source else None)
     return output

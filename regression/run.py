@@ -18,6 +18,7 @@ import sys
 import tempfile
 import tomllib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,16 @@ def figures(summary: dict[str, Any], hdus: fits.HDUList) -> Figures:
             along_y, along_x = (weights(k, (n - 1) / 2, 1) for k, n in zip(knots, (ny, nx), strict=True))
             psf = np.tensordot(np.outer(along_y, along_x).ravel(), psf, 1)
         result |= {"psf.sum": psf.sum(), "psf.energy": (psf**2).sum()}
-    return {key: rounded(value) for key, value in result.items()}
+    return {key: rounded(value) for key, value in flat(result)}
+
+
+def flat(tree: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Figures within figures by their joined names."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{before}{key}.")
+        else:
+            yield before + key, value
 
 
 def around(psi: np.ndarray, middle: int) -> list[float]:

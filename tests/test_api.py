@@ -57,7 +57,7 @@ def test_options_are_named_as_on_the_command_line() -> None:
     survey = {"sci", "tmpl", "diff", "kernel", "psf", "pre_conv_kernel", "sci_kernel", "inputs", "dq_bad", "ext"}
     survey |= {"kernel_format", "sci_kernel_format"}
     survey |= {f"{side}_{plane}" for side in ("sci", "tmpl") for plane in ("variance", "noise", "weight", "mask")}
-    written = {"output", "config", "overwrite", "json", "quiet", "verbose", "diff_mask", "layout", "all_ext"}
+    written = {"output", "config", "overwrite", "json", "quiet", "verbose", "strict", "diff_mask", "layout", "all_ext"}
     assert command - survey - written == fields
 
 

@@ -13,7 +13,7 @@ import click
 
 from diffim_decorr._version import __version__
 from diffim_decorr.cli.common import say
-from diffim_decorr.errors import InputError, UsageError
+from diffim_decorr.errors import FailedVerdictError, InputError, UsageError
 
 __all__ = ("cli", "main")
 
@@ -52,7 +52,7 @@ class _LazyGroup(click.Group):
 def cli() -> None:
     """Undo the noise correlation that image differencing leaves behind.
 
-    Exit status: 0 done, 2 wrong usage, 3 bad input, 1 anything else.
+    Exit status: 0 done, 2 wrong usage, 3 bad input, 4 done but bad under --strict, 1 anything else.
     """
 
 
@@ -85,6 +85,9 @@ def main() -> None:
         # Whoever read our output has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except FailedVerdictError as error:
+        say(f"decorr: {error}")
+        sys.exit(4)
     except InputError as error:
         say(f"decorr: error: {error}")
         sys.exit(2 if isinstance(error, UsageError) else 3)

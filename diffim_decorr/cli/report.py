@@ -47,7 +47,10 @@ def print_summary(summary: dict[str, Any], verbose: bool) -> None:
         return "not measured" if value is None else format(value, form)
 
     qa, psi, noise = summary["qa"], summary["psi"], summary["noise"]
+    verdict = summary["verdict"]
+    reasons = [f"{reason['figure']} {reason['value']:.4g}" for reason in verdict["reasons"]]
     rows: list[tuple[str, str]] = []
+    rows.append(("verdict", verdict["status"] + (f": {', '.join(reasons)}" if reasons else "")))
     rows.append(("output", summary["output"]))
     rows.append(("decorrelation kernel", f"{summary['mode']}, half width {psi['half_width']}, {psi['modes']} modes"))
     rows.append(("background variance", f"science {noise['svar']:.6g}, template {noise['tvar']:.6g}"))
@@ -81,11 +84,14 @@ def print_extensions(path: str, summaries: list[dict[str, Any]], seconds: float)
     def shown(value: float | None) -> str:
         return "not measured" if value is None else f"{value:.4f}"
 
+    worst = max((summary["verdict"]["status"] for summary in summaries), key=("ok", "check", "fail").index)
+    click.echo(f"{'verdict':<22}{worst}")
     click.echo(f"{'output':<22}{path}")
     for summary in summaries:
         qa = summary["qa"]
         rho = f"{shown(qa['max_abs_rho_before'])} before, {shown(qa['max_abs_rho_after'])} after"
-        click.echo(f"{summary['extension']:<22}max_abs_rho {rho}; snr_std {shown(qa['snr_std'])}")
+        verdict = summary["verdict"]["status"]
+        click.echo(f"{summary['extension']:<22}{verdict}; max_abs_rho {rho}; snr_std {shown(qa['snr_std'])}")
     click.echo(f"{'seconds':<22}{seconds:.2f}")
 
 

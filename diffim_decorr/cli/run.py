@@ -53,16 +53,26 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
     if not command.quiet:
         for warning in record.warnings:
             warn(warning)
-    if command.quiet and not command.json:
-        return
-    from diffim_decorr.cli.report import print_json, print_summary, summary_of
+    if command.json or not command.quiet:
+        from diffim_decorr.cli.report import print_json, print_summary, summary_of
 
-    summary = summary_of(record, path, output.layout)
-    with tell(path):
-        if command.json:
-            print_json(summary)
-        else:
-            print_summary(summary, command.verbose)
+        summary = summary_of(record, path, output.layout)
+        with tell(path):
+            if command.json:
+                print_json(summary)
+            else:
+                print_summary(summary, command.verbose)
+    if command.strict:
+        _refuse_failed(path, [record])
+
+
+def _refuse_failed(path: str, records: list[Record]) -> None:
+    """End with status 4 if a verdict is fail."""
+    from diffim_decorr.errors import FailedVerdictError
+
+    failed = [record.verdict for record in records if record.verdict is not None and record.verdict.status == "fail"]
+    if failed:
+        raise FailedVerdictError(f"{path}: written, but judged bad: {failed[0]}")
 
 
 def _run_all(
@@ -81,6 +91,7 @@ def _run_all(
     from diffim_decorr.run import decorrelate_mosaic
 
     summaries: list[dict[str, Any]] = []
+    records: list[Record] = []
 
     def told(extension: str, number: int, found: Record | InputError) -> None:
         if isinstance(found, InputError):
@@ -89,6 +100,7 @@ def _run_all(
         if not command.quiet:
             for warning in found.warnings:
                 warn(f"[{extension}] {warning}")
+        records.append(found)
         summary = {"mode": "spatial" if options.spatial else "constant", **found.tree()}
         summaries.append({"extension": extension, "version": number, **summary})
 
@@ -108,3 +120,5 @@ def _run_all(
             print_extensions(path, summaries, seconds)
     if failures:
         raise InputError(f"{path}: written without {', '.join(failures)}, {len(failures)} of {count} HDUs")
+    if command.strict:
+        _refuse_failed(path, records)

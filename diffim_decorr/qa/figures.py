@@ -6,7 +6,7 @@ images they are measured on a sample of windows, spread evenly over the field, w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,19 +17,24 @@ from numpy.typing import NDArray
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.planes import Plane
 from diffim_decorr.noise.correlation import MAX_LAG, lagged_products, max_abs_rho, normalised, quick_median
-from diffim_decorr.noise.sources import mask_sources, smoothed, typical
-from diffim_decorr.noise.windows import ENOUGH, MOST_WINDOWS, WINDOWS_AT_ONCE, sample_boxes
-from diffim_decorr.options import Options
-from diffim_decorr.record import Figures, figure
+from diffim_decorr.qa.diagnosis import Evidence, Model, evidence_in, gathered
+from diffim_decorr.qa.sample import Sample, Window, sample_of
+from diffim_decorr.qa.scatter import (
+    ROBUST_ERROR,
+    WindowScatter,
+    block_std,
+    cell_spread,
+    psf_scatter,
+    scatter_in,
+    tails,
+)
+from diffim_decorr.record import Figures, Measured, figure
 
-__all__ = ("QualityFigures", "measure_quality", "remarks_on")
+__all__ = ("QualityFigures", "measure_quality")
 
 Array = NDArray[Any]
 
 _FEWEST = 1000
-# Correlation of the inputs' noise, or of what comes out, that is worth a warning.
-_NOTABLE_CORRELATION = 0.02
-_EVERY = 7  # of the pixels are enough for a level, which with a million of them is right to 0.3 % of the noise
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,6 +53,20 @@ class QualityFigures(Figures):
         Robust standard deviation of the decorrelated difference in units of the square root of its variance plane.
     pixels_used
         Number of source-free pixels.
+    rho_chi2
+        Sum of squares of the correlations after, each in units of its statistical error: broad weak correlation.
+    block_std
+        Scatter of means over blocks of so many pixels squared, over what the variance plane says of them.
+    psf_scatter
+        The same after a matched filter (a Gaussian of 1.5 pixels): what a detection sees.
+    cell_spread
+        Relative spread of the noise over cells of 64 pixels, in units of the variance plane.
+    tails
+        Pixels above and below so many σ, over those of a Gaussian.
+    spectrum_chi2
+        How the power of the difference's noise fits what the inputs and the kernel say.
+    flagged
+        Share of pixels with a mask plane that matters, or without data.
     """
 
     rho_before: Array
@@ -58,25 +77,37 @@ class QualityFigures(Figures):
     max_abs_rho_after: float = figure("DCRHO1", "largest noise correlation, this image")
     snr_std: float = figure("DCSNRSTD", "robust std of image / sqrt(variance)")
     pixels_used: int = figure("DCNPIX", "source-free pixels measured")
+    rho_chi2: Measured = figure("DCRHOX2", "chi2 of the noise correlation", default=Measured())
+    block_std: Mapping[str, Measured] = figure(
+        "DCBLK", "std of means over {0} x {0} pixels / expected", default_factory=dict
+    )
+    psf_scatter: Measured = figure("DCPSFSC", "scatter after a matched filter / expected", default=Measured())
+    cell_spread: Measured = figure("DCCELL", "spread of the noise over 64 pixel cells", default=Measured())
+    tails: Mapping[str, Measured] = figure("DC", "pixels {} sigma / expected", default_factory=dict)
+    spectrum_chi2: Measured = figure("DCSPECX2", "chi2 of the spectrum of the difference", default=Measured())
+    flagged: float = figure("DCFLAG", "share of pixels flagged or without data", default=0.0)
+
+    @property
+    def snr_error(self) -> float:
+        """Statistical error of snr_std."""
+        return float(ROBUST_ERROR / np.sqrt(max(self.pixels_used, 1)))
+
+    def tree(self) -> dict[str, Any]:
+        error = self.snr_error
+        floor = 2.5 / max(self.pixels_used, 1) ** 0.5
+        bounds = {"max_abs_rho_after": (floor, floor / 5), "snr_std": (1.0, error)}
+        found = {
+            f"{name}_{kind}": value
+            for name, pair in bounds.items()
+            for kind, value in zip(("expected", "error"), pair, strict=True)
+        }
+        return super().tree() | found
 
     def __repr__(self) -> str:
         return (
             f"<QualityFigures: max_abs_rho {self.max_abs_rho_before:.4f} before, {self.max_abs_rho_after:.4f} after, "
             f"snr_std {self.snr_std:.4f}, {self.pixels_used} pixels>"
         )
-
-
-@dataclass
-class _Window:
-    """Pixels of one window, and what is derived from them."""
-
-    before: Array
-    after: Array
-    variance: Array
-    inputs: tuple[Array, Array]
-    use: Array
-    smooth: tuple[Array, Array]
-    scatter: tuple[float, float]
 
 
 def measure_quality(
@@ -87,7 +118,8 @@ def measure_quality(
     after: Callable[[Box], tuple[Array, Array, Array]],
     bad_bits: np.int32,
     threads: int = 1,
-) -> QualityFigures:
+    model: Model | None = None,
+) -> tuple[QualityFigures, Evidence | None]:
     """Measure the figures on a sample of windows.
 
     Parameters
@@ -104,95 +136,67 @@ def measure_quality(
         Mask bits of pixels that are not used.
     threads
         Number of threads.
+    model
+        What the noise of the difference was supposed to be.
+
+    Returns
+    -------
+    figures, evidence
+        The figures, and what the difference says of the model, if one was given.
     """
-    windows: list[_Window] = []
-    boxes = sample_boxes(shape)
     with ThreadPoolExecutor(threads) as pool:
-
-        def load(box: Box) -> _Window:
-            return _load(box, science, template, before, after, bad_bits)
-
-        for start in range(0, min(len(boxes), MOST_WINDOWS), WINDOWS_AT_ONCE):
-            windows += pool.map(load, boxes[start : start + WINDOWS_AT_ONCE])
-            # What stands out is judged by the scatter of the whole sample: a window may be full of sources.
-            sigmas = [typical([window.scatter[k] for window in windows]) for k in range(2)]
-            list(pool.map(_mask_sources, windows, [sigmas] * len(windows)))
-            used = sum(int(window.use.sum()) for window in windows)
-            if used >= ENOUGH:
-                break
-        if used < _FEWEST:
+        sample = sample_of(shape, (science, template), before, after, bad_bits, pool)
+        if sample.pixels < _FEWEST:
             nothing = np.full((2 * MAX_LAG + 1, 2 * MAX_LAG + 1), np.nan)
-            return QualityFigures(nothing, nothing, nothing, nothing, np.nan, np.nan, np.nan, used)
-        levels = [
-            float(np.median(np.concatenate([getattr(window, name)[window.use][::_EVERY] for window in windows])))
-            for name in ("before", "after")
-        ]
-        products = list(pool.map(lambda window: _products(window, levels), windows))
+            figures = QualityFigures(nothing, nothing, nothing, nothing, np.nan, np.nan, np.nan, sample.pixels)
+            return figures, None
+        products = list(pool.map(lambda window: _products(window, sample), sample.windows))
+        scatters = list(pool.map(lambda window: scatter_in(window, sample.level_after), sample.windows))
+        evidence = None
+        if model is not None:
+            evidence = gathered(
+                list(pool.map(lambda window: evidence_in(window, sample.level_before, model), sample.windows)), model
+            )
+    return _figures(sample, products, scatters, evidence), evidence
+
+
+def _figures(
+    sample: Sample, products: list[list[Array]], scatters: list[WindowScatter], evidence: Evidence | None
+) -> QualityFigures:
+    """The figures from what windows add to them."""
     counts, *sums = (sum(parts) for parts in zip(*products, strict=True))
     rho_before, rho_after, rho_science, rho_template = (normalised(total, counts) for total in sums)
-    snr = np.concatenate([window.after[window.use] / np.sqrt(window.variance[window.use]) for window in windows])
-    std = float(1.4826 * np.median(np.abs(snr - np.median(snr[::_EVERY]))))
-    largest = max_abs_rho(rho_before), max_abs_rho(rho_after)
-    return QualityFigures(rho_before, rho_after, rho_science, rho_template, *largest, std, used)
+    snr = np.concatenate([part.snr for part in scatters])
+    return QualityFigures(
+        rho_before,
+        rho_after,
+        rho_science,
+        rho_template,
+        max_abs_rho(rho_before),
+        max_abs_rho(rho_after),
+        float(1.4826 * np.median(np.abs(snr))),
+        sample.pixels,
+        _rho_chi2(rho_after, counts),
+        block_std(scatters),
+        psf_scatter(scatters),
+        cell_spread(scatters),
+        tails(snr),
+        Measured() if evidence is None else evidence.chi2,
+        float(np.mean([window.flagged for window in sample.windows])),
+    )
 
 
-def _load(
-    box: Box,
-    science: Plane,
-    template: Plane,
-    before: Plane,
-    after: Callable[[Box], tuple[Array, Array, Array]],
-    bad_bits: np.int32,
-) -> _Window:
-    image, mask, variance = after(box)
-    difference, *inputs = (plane.read(box).astype(np.float32) for plane in (before, science, template))
-    use = ((mask & bad_bits) == 0) & (variance > 0)
-    for plane in (image, variance, difference, *inputs):
-        use &= np.isfinite(plane)
-    smooth, scatter = [], []
-    for k, pixels in enumerate(inputs):
-        # The level of an input is its background, which need not be flat: it is taken off window by window.
-        level = np.float32(quick_median(pixels[use]))
-        inputs[k] = np.where(use, pixels - level, np.float32(0))
-        smooth.append(smoothed(inputs[k]))
-        scatter.append(1.4826 * quick_median(np.abs(smooth[k][use])))
-    return _Window(difference, image, variance, tuple(inputs), use, tuple(smooth), tuple(scatter))  # type: ignore[arg-type]
+def _rho_chi2(rho: Array, counts: Array) -> Measured:
+    """Sum of squared correlations in units of their errors; opposite lags are one (Box & Pierce 1970)."""
+    terms = counts * rho**2
+    lags = (rho.size - 1) // 2
+    return Measured(float(terms.sum() - terms[MAX_LAG, MAX_LAG]) / 2, float(lags), float(np.sqrt(2 * lags)))
 
 
-def _mask_sources(window: _Window, sigmas: list[float]) -> None:
-    """Leave out pixels near anything that stands out of the background of either input."""
-    for smooth, sigma in zip(window.smooth, sigmas, strict=True):
-        mask_sources(window.use, smooth, sigma)
-
-
-def _products(window: _Window, levels: list[float]) -> list[Array]:
+def _products(window: Window, sample: Sample) -> list[Array]:
     """Lagged products of the mask, of the difference before and after, and of the inputs."""
     use = window.use
-    planes = [use, window.before - np.float32(levels[0]), window.after - np.float32(levels[1])]
+    planes = [use, window.before - np.float32(sample.level_before), window.after - np.float32(sample.level_after)]
     for pixels in window.inputs:
         planes.append(pixels - np.float32(quick_median(pixels[use])))
     return [lagged_products(np.where(use, plane, 0), MAX_LAG) for plane in planes]
-
-
-def remarks_on(qa: QualityFigures, options: Options) -> Iterator[str]:
-    """What the user should know of the figures."""
-    if not np.isfinite(qa.max_abs_rho_after):
-        yield f"only {qa.pixels_used} source-free pixels: the quality figures could not be measured"
-        return
-    limit = _NOTABLE_CORRELATION + 5 / np.sqrt(qa.pixels_used)
-    if options.score or qa.max_abs_rho_after <= limit:
-        return
-    if options.noise == "measured":
-        yield (
-            f"max_abs_rho {qa.max_abs_rho_after:.3f} is left although the noise was measured: at some frequencies "
-            "there is next to none, or its correlation varies over the field, or the inputs show structure besides "
-            "noise"
-        )
-        return
-    inputs = {"science": max_abs_rho(qa.rho_science), "template": max_abs_rho(qa.rho_template)}
-    listed = " and ".join(f"{name} {rho:.2f}" for name, rho in inputs.items() if rho > limit)
-    if listed:
-        yield (
-            f"the noise of the inputs is itself correlated (by up to: {listed}), so that "
-            f"max_abs_rho {qa.max_abs_rho_after:.3f} is left; --noise measured takes this into account"
-        )

@@ -63,7 +63,7 @@ def test_table_is_on_standard_output_and_warnings_are_not(folder: Path) -> None:
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert [re.split(r"\s{2,}", line)[0] for line in lines] == [
-        "output", "decorrelation kernel", "background variance", "max_abs_rho", "snr_std", "seconds",
+        "verdict", "output", "decorrelation kernel", "background variance", "max_abs_rho", "snr_std", "seconds",
     ]  # fmt: skip
     assert "not measured" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr

@@ -44,6 +44,12 @@ def _cards(record: Record) -> Iterator[tuple[str, Any, str]]:
         yield from _figure_cards(image, k)
     yield from _figure_cards(record.psi)
     yield from _figure_cards(record.quality)
+    if record.verdict is not None:
+        yield "DCVERDCT", record.verdict.status, "verdict: ok, check or fail"
+        for k, reason in enumerate(record.verdict.reasons, 1):
+            yield f"DCWHY{k}", f"{reason.status}, {reason}", ""
+        if record.verdict.explanation:
+            yield "DCEXPLAN", record.verdict.explanation, ""
     for k, warning in enumerate(record.warnings, 1):
         yield f"DCWARN{k}", warning, ""
 

@@ -73,7 +73,7 @@ def test_names_that_do_not_fit_into_cards(folder: Path) -> None:
     done = decorr(folder, "run", name, *INPUTS[1:], "-o", "aus[red]é.fits")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert done.stdout.splitlines()[0].split(maxsplit=1) == ["output", "aus[red]é.fits"]
+    assert done.stdout.splitlines()[1].split(maxsplit=1) == ["output", "aus[red]é.fits"]
     out = folder / "out.fits"
     os.rename(folder / "aus[red]é.fits", out)
     sound(out)

@@ -62,7 +62,7 @@ def test_every_ccd_of_a_mosaic(mosaic: Path, tmp_path: Path, layout: str) -> Non
     """The same pixels as each CCD by itself, with its own weight, mask and kernel."""
     output = tmp_path / f"{layout}.fits"
     done = succeed(mosaic, "run", *ALL, "--all-ext", "--layout", layout, "-o", str(output))
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["output", *CCDS, "seconds"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["verdict", "output", *CCDS, "seconds"]
     primary = fits.getheader(output)
     assert (primary["OBJECT"], primary["DCNEXT"]) == ("field 7", 3)
     for number, ccd in enumerate(CCDS, 1):

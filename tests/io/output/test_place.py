@@ -42,7 +42,7 @@ def test_default_name(difference: str, output: str) -> None:
 
 
 def test_default_output(folder: Path) -> None:
-    assert succeed(folder, "run", *INPUTS).stdout.splitlines()[0].split() == ["output", "diff_decorr.fits"]
+    assert succeed(folder, "run", *INPUTS).stdout.splitlines()[1].split() == ["output", "diff_decorr.fits"]
     assert (folder / "diff_decorr.fits").is_file()
     packed = gzip.compress((folder / "diff.fits").read_bytes())
     (folder / "diff.fits.gz").write_bytes(packed)
