@@ -63,7 +63,8 @@ class Model:
             values = plane.plane.read(box)[use]
             values = values[np.isfinite(values) & (values > 0)]
             # What was given counts, relative to the plane's own level.
-            found.append(plane.variance * float(np.median(values)) / plane.level if values.size and plane.level else plane.variance)
+            relative = float(np.median(values)) / plane.level if values.size and plane.level else 1.0
+            found.append(plane.variance * relative)
         return found
 
     def kernels(self, x: float, y: float) -> list[Array] | None:
