@@ -1,15 +1,15 @@
 """Reading exposures in the layouts that surveys and subtraction codes write.
 
-The layout is found by looking into the file: LSST afw (HDUs told apart by EXTTYPE), IMAGE / MASK / VARIANCE by name,
-SCI / ERR / DQ (JWST, HST), HOTPANTS layers (told apart by OBJECT), or a plain image.
+The layout is found by looking into the file: LSST afw (HDUs told apart by EXTTYPE), HOTPANTS layers (told apart by
+OBJECT), or an image with companions by the names that surveys give them, see `companions`.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,9 @@ from diffim_decorr.errors import DecorrWarning, InputError
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.planes import DerivedPlane, Plane
+from diffim_decorr.io.companions import Owner, Role, accompanies, asked_for, main_image, own_companions, role_of
 from diffim_decorr.io.hdus import (
     Extension,
-    companion_hdu,
-    first_image,
     hdu_label,
     holds_integers,
     image_plane,
@@ -44,16 +43,16 @@ Array = NDArray[Any]
 Spec = str | os.PathLike[str]
 _HOTPANTS_NOISE = "HOTPANTS NOISE IMAGE"
 _NO_MASK: tuple[Plane | None, dict[str, int]] = (None, {})
+_MOST_LISTED = 6
 
 
 @dataclass(frozen=True, eq=False)
 class _Layers:
-    """The HDUs of a file that make up one exposure."""
+    """The HDUs of a file that make up one exposure, and those that could have been meant as well."""
 
     image: Any
-    variance: Any = None
-    sigma: Any = None
-    mask: Any = None
+    companions: Mapping[Role, Any] = field(default_factory=dict)
+    others: Sequence[Any] = ()
 
 
 def read_exposure(
@@ -74,12 +73,12 @@ def read_exposure(
         The file; ``name.fits[EXT]`` picks the image HDU. Its companions are then those of the same EXTVER.
     variance, noise, weight
         Variance, standard deviation or inverse variance image in a file of its own; at most one of them. Without
-        ``[EXT]`` it is the HDU called VARIANCE, ERR or WHT; or, if the image's HDU was picked, the one of its name or
-        number; or else the first image.
+        ``[EXT]`` it is the HDU called VARIANCE, ERR or WHT, or as surveys call it; or, if the image's HDU was picked,
+        the one of its name or number; or else the only image that it can be.
     mask
-        Mask in a file of its own, the HDU called MASK or DQ, or as above. Its planes have the names in ``MP_`` cards,
-        or those that are known for data of JWST, HST, ZTF, NOIRLab's pipelines and HOTPANTS; otherwise every pixel but
-        0 is BAD.
+        Mask in a file of its own, the HDU called MASK or DQ and the like, or as above. Its planes have the names in
+        ``MP_`` cards, or those that are known for data of JWST, HST, ZTF, NOIRLab's pipelines and HOTPANTS; otherwise
+        every pixel but 0 is BAD.
     psf
         PSF in a file of its own, see `read_psf`.
     dq_bad
@@ -154,28 +153,29 @@ def load_exposure(
     with open_fits(path) as hdus:
         layers = _find_layers(path, hdus, extension)
         name = hdu_label(path, hdus, layers.image)
-        owner = None if extension is None else _identity(hdus, layers.image)
+        owner = _owner(path, hdus, layers.image, extension)
         image = _real(image_plane(path, hdus, layers.image), layers.image)
         headers = [layers.image.header] if layers.image is hdus[0] else [layers.image.header, hdus[0].header]
         own_variance, own_mask = None, _NO_MASK
         if variance is noise is weight is None:
             own_variance = _variance_of(path, hdus, layers, image.shape, name)
-        if mask is None and layers.mask is not None:
-            plane = _fitting(path, hdus, layers.mask, image.shape, name)
-            own_mask = named_planes(plane, path, hdus, layers.mask, bad_bits)
+        if mask is None and "mask" in layers.companions:
+            hdu = layers.companions["mask"]
+            own_mask = named_planes(_fitting(path, hdus, hdu, image.shape, name), path, hdus, hdu, bad_bits)
         xy0, missing_value = parent_origin(headers, name), _missing_value(headers)
         own_psf = _psf_of(path, hdus, layers.image.ver, xy0) if psf is None else None
-    companions = ((variance, None, "VARIANCE"), (noise, _squared, "ERR"), (weight, _inverse, "WHT"))
-    given = [
-        _read_plane(other, convert, usual, owner, image.shape, name)
-        for other, convert, usual in companions
+        remarks = [*_left_out(path, hdus, layers, name)]
+    given: dict[Role, Spec | None] = {"variance": variance, "noise": noise, "weight": weight}
+    planes = [
+        _read_plane(other, role, owner, image.shape, name, remarks)
+        for role, other in given.items()
         if other is not None
     ]
     mask_plane, mask_planes = own_mask if mask is None else _read_mask(mask, owner, image.shape, name, bad_bits)
     _check_pixels(image, missing_value, name)
     return Exposure(
         image,
-        given[0] if given else own_variance,
+        planes[0] if planes else own_variance,
         mask_plane,
         mask_planes=mask_planes,
         header=_merged(headers),
@@ -183,77 +183,66 @@ def load_exposure(
         xy0=xy0,
         missing_value=missing_value,
         name=name,
+        remarks=remarks,
     )
 
 
 def _find_layers(path: str, hdus: fits.HDUList, extension: Extension) -> _Layers:
     chosen = None if extension is None else select_hdu(path, hdus, extension)
-    for find in (_afw_layers, _hotpants_layers, _named_layers, _sci_layers):
+    for find in (_afw_layers, _hotpants_layers):
         layers = find(hdus, chosen)
         if layers is not None:
             return layers
-    return _Layers(first_image(path, hdus) if chosen is None else chosen)
-
-
-def _companion(hdus: fits.HDUList, card: str, value: str, version: int | None = None) -> Any:
-    # HST files have companions without pixels where there is nothing to say.
-    hdu = pick(hdus, card, value, version)
-    return None if hdu is None or hdu.header["NAXIS"] == 0 else hdu
+    image = main_image(path, hdus) if chosen is None else chosen
+    companions = own_companions(hdus, image)
+    return _Layers(image, companions, accompanies(hdus, image, companions.values()) if chosen is None else ())
 
 
 def _afw_layers(hdus: fits.HDUList, chosen: Any) -> _Layers | None:
     image = pick(hdus, "EXTTYPE", "IMAGE")
     if image is None or (chosen is not None and chosen is not image):
         return None
-    return _Layers(image, variance=_companion(hdus, "EXTTYPE", "VARIANCE"), mask=_companion(hdus, "EXTTYPE", "MASK"))
-
-
-def _named_layers(hdus: fits.HDUList, chosen: Any) -> _Layers | None:
-    image = _named("IMAGE", hdus, chosen)
-    if image is None:
-        return None
-    return _Layers(
-        image,
-        variance=_companion(hdus, "EXTNAME", "VARIANCE", image.ver),
-        mask=_companion(hdus, "EXTNAME", "MASK", image.ver),
-    )
-
-
-def _sci_layers(hdus: fits.HDUList, chosen: Any) -> _Layers | None:
-    image = _named("SCI", hdus, chosen)
-    if image is None:
-        return None
-    return _Layers(
-        image,
-        sigma=_companion(hdus, "EXTNAME", "ERR", image.ver),
-        mask=_companion(hdus, "EXTNAME", "DQ", image.ver),
-    )
-
-
-def _named(name: str, hdus: fits.HDUList, chosen: Any) -> Any:
-    if chosen is None:
-        return pick(hdus, "EXTNAME", name)
-    return chosen if chosen.name == name else None
+    roles: tuple[Role, ...] = ("mask", "variance")
+    found = {role: pick(hdus, "EXTTYPE", role.upper()) for role in roles}
+    return _Layers(image, {role: hdu for role, hdu in found.items() if hdu is not None and hdu.header["NAXIS"] > 0})
 
 
 def _hotpants_layers(hdus: fits.HDUList, chosen: Any) -> _Layers | None:
     # With -allm and the like the difference comes first; its layers are unnamed and told apart by OBJECT only.
     sigma = next((hdu for hdu in hdus[1:] if _object(hdu) == _HOTPANTS_NOISE), None)
-    if sigma is None or (chosen is not None and chosen is not hdus[0]):
+    # Compressed by fpack it is no longer in the primary HDU.
+    image = next((hdu for hdu in hdus if hdu.header["NAXIS"] > 0), None)
+    if sigma is None or sigma is image or (chosen is not None and chosen is not image):
         return None
-    return _Layers(hdus[0], sigma=sigma)
+    return _Layers(image, {"noise": sigma})
 
 
 def _object(hdu: Any) -> str:
     return str(hdu.header.get("OBJECT", "")).strip().upper()
 
 
+def _left_out(path: str, hdus: fits.HDUList, layers: _Layers, name: str) -> Iterator[str]:
+    """What else is in the file and could have been meant."""
+    if layers.others:
+        listed = [hdu_label("", hdus, hdu) for hdu in layers.others[:_MOST_LISTED]]
+        more = len(layers.others) - len(listed)
+        yield (
+            f"{name}: is the image that is taken; {', '.join(listed)}{f' and {more} more' if more else ''} in the same "
+            "file are left out (FILE[HDU] or --ext chooses another image, --all-ext takes all; --sci-mask FILE[HDU] "
+            "and the like take a mask or a plane of noise)"
+        )
+
+
 def _variance_of(path: str, hdus: fits.HDUList, layers: _Layers, shape: tuple[int, int], owner: str) -> Plane | None:
-    if layers.variance is not None:
-        return _real(_fitting(path, hdus, layers.variance, shape, owner), layers.variance)
-    if layers.sigma is not None:
-        return DerivedPlane(_real(_fitting(path, hdus, layers.sigma, shape, owner), layers.sigma), _squared)
+    for role, hdu in layers.companions.items():
+        if role != "mask":
+            return _as_variance(_real(_fitting(path, hdus, hdu, shape, owner), hdu), role)
     return None
+
+
+def _as_variance(plane: Plane, role: Role) -> Plane:
+    convert = {"noise": _squared, "weight": _inverse}.get(role)
+    return plane if convert is None else DerivedPlane(plane, convert)
 
 
 def _real(plane: Plane, hdu: Any) -> Plane:
@@ -277,31 +266,30 @@ def _inverse(weight: Array) -> Array:
         return np.where(weight > 0, 1 / weight, np.nan).astype(weight.dtype)
 
 
-def _identity(hdus: fits.HDUList, hdu: Any) -> tuple[int, str, int]:
-    return next(k for k, other in enumerate(hdus) if other is hdu), hdu.name, hdu.ver
+def _owner(path: str, hdus: fits.HDUList, hdu: Any, extension: Extension) -> Owner:
+    number = next(k for k, other in enumerate(hdus) if other is hdu)
+    return Owner(path, number, hdu.name, hdu.ver, extension is not None)
 
 
-def _read_plane(
-    spec: Spec,
-    convert: Callable[[Array], Array] | None,
-    usual: str,
-    beside: tuple[int, str, int] | None,
-    shape: tuple[int, int],
-    owner: str,
-) -> Plane:
+def _read_plane(spec: Spec, role: Role, image: Owner, shape: tuple[int, int], owner: str, remarks: list[str]) -> Plane:
     path, extension = split_spec(spec)
     with open_fits(path) as hdus:
-        hdu = companion_hdu(path, hdus, extension, usual, owner=beside)
-        plane = _real(_fitting(path, hdus, hdu, shape, owner), hdu)
-    return plane if convert is None else DerivedPlane(plane, convert)
+        hdu = asked_for(path, hdus, extension, role, image)
+        said = role_of(hdu)
+        if said is not None and said != role:
+            remarks.append(
+                f"{hdu_label(path, hdus, hdu)}: was given as the {role} image, but is a {said} image by its name (if "
+                f"it is, give it with the option for that)"
+            )
+        return _as_variance(_real(_fitting(path, hdus, hdu, shape, owner), hdu), role)
 
 
 def _read_mask(
-    spec: Spec, beside: tuple[int, str, int] | None, shape: tuple[int, int], owner: str, bad_bits: int | None
+    spec: Spec, image: Owner, shape: tuple[int, int], owner: str, bad_bits: int | None
 ) -> tuple[Plane | None, dict[str, int]]:
     path, extension = split_spec(spec)
     with open_fits(path) as hdus:
-        hdu = companion_hdu(path, hdus, extension, "MASK", "DQ", owner=beside)
+        hdu = asked_for(path, hdus, extension, "mask", image)
         return named_planes(_fitting(path, hdus, hdu, shape, owner), path, hdus, hdu, bad_bits)
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from diffim_decorr.errors import InputError
+from diffim_decorr.io.companions import is_exposure
 from diffim_decorr.io.hdus import is_image, open_fits, split_spec
 
 __all__ = ("Place", "at_extension", "exposures_in", "has_extension")
@@ -27,11 +28,6 @@ class Place:
     number: int
     name: str
     version: int
-
-
-# What the HDUs of an image's companions are called.
-_COMPANIONS = {"MASK", "VARIANCE", "ERR", "DQ", "WHT", "CON", "AREA", "PSF", "PSI_BASIS", "QA"}
-_COMPANIONS |= {"VAR_POISSON", "VAR_RNOISE", "VAR_FLAT"}
 
 
 def exposures_in(spec: str | os.PathLike[str]) -> dict[str, Place]:
@@ -64,7 +60,7 @@ def exposures_in(spec: str | os.PathLike[str]) -> dict[str, Place]:
                 images = [(k, hdu) for k, hdu in images if hdu.name == name]
                 break
         else:
-            images = [(k, hdu) for k, hdu in images if hdu.name not in _COMPANIONS]
+            images = [(k, hdu) for k, hdu in images if is_exposure(hdu)]
         if len(images) > 1:
             images = [(k, hdu) for k, hdu in images if k > 0]
         found = [("" if hdu.name == "PRIMARY" else str(hdu.name), int(hdu.ver), k) for k, hdu in images]

@@ -10,7 +10,7 @@ import re
 import threading
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, final
 
@@ -27,9 +27,7 @@ from diffim_decorr.io.structure import DTYPES, check_structure
 
 __all__ = (
     "Extension",
-    "companion_hdu",
     "damaged",
-    "first_image",
     "hdu_label",
     "holds_integers",
     "image_plane",
@@ -184,77 +182,6 @@ def pick(hdus: Iterable[Any], card: str, value: str, version: int | None = None)
         if str(hdu.header.get(card, "")).strip().upper() == value and (version is None or hdu.ver == version):
             return hdu
     return None
-
-
-def first_image(path: str, hdus: fits.HDUList, image: Callable[[Any], bool] = is_image) -> Any:
-    """The first HDU with an image.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    for hdu in hdus:
-        if image(hdu):
-            return hdu
-    raise InputError(f"{path}: no HDU holds a 2-D image")
-
-
-def companion_hdu(
-    path: str,
-    hdus: fits.HDUList,
-    extension: Extension,
-    *usual: str,
-    owner: tuple[int, str, int] | None = None,
-    image: Callable[[Any], bool] = is_image,
-) -> Any:
-    """The HDU of a file that belongs to an image of another.
-
-    Parameters
-    ----------
-    path, hdus
-        The file.
-    extension
-        What the user named; None if nothing.
-    usual
-        What such an HDU is usually called.
-    owner
-        Number, EXTNAME and EXTVER of the HDU of the image, if the user named one.
-    image
-        What may be taken.
-
-    Returns
-    -------
-    hdu
-        The one that the user names, or that of a usual name (and the owner's EXTVER), or of the owner's name, or number
-        in a file of several images, or else the first image.
-
-    Raises
-    ------
-    InputError
-        If there is no such HDU.
-    """
-    if extension is not None:
-        return select_hdu(path, hdus, extension)
-    versions = (None,) if owner is None else (owner[2], None)
-    for version in versions:
-        for name in usual:
-            for card in ("EXTTYPE", "EXTNAME"):
-                hdu = pick(hdus, card, name, version)
-                if hdu is not None:
-                    return hdu
-    images = [hdu for hdu in hdus if image(hdu)]
-    if owner is None or len(images) <= 1:
-        return first_image(path, hdus, image)
-    number, name, version = owner
-    if name not in ("", "PRIMARY"):
-        same = pick(images, "EXTNAME", name, version)
-    else:
-        same = next((hdu for k, hdu in enumerate(hdus) if k == number and hdu in images), None)
-    if same is None:
-        shown = f"{name},{version}" if name not in ("", "PRIMARY") else number
-        raise InputError(f"{path}: none of its {len(images)} images is [{shown}], as the image it belongs to")
-    return same
 
 
 def _name(hdu: Any) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
-from diffim_decorr.io.hdus import companion_hdu, damaged, hdu_label, is_image, open_fits, read_array, split_spec
+from diffim_decorr.io.hdus import damaged, hdu_label, is_image, open_fits, pick, read_array, select_hdu, split_spec
 from diffim_decorr.io.headers import parent_origin
 from diffim_decorr.kernels.coefficients import PolynomialCoefficients
 from diffim_decorr.kernels.grid import GridCoefficients, on_grid
@@ -58,11 +58,20 @@ def read_psf(spec: str | os.PathLike[str], xy0: tuple[int, int] = (0, 0)) -> Arr
     """
     path, extension = split_spec(spec)
     with open_fits(path) as hdus:
-        model = next((hdu for hdu in hdus if _is_psfex(hdu)), None)
-        if extension is None and model is not None:
-            return _psfex(model, hdu_label(path, hdus, model))
-        hdu = companion_hdu(path, hdus, extension, "PSF", image=_has_pixels)
+        hdu = _main_psf(path, hdus) if extension is None else select_hdu(path, hdus, extension)
         return psf_hdu(path, hdus, hdu, xy0)
+
+
+def _main_psf(path: str, hdus: fits.HDUList) -> Any:
+    """The HDU of a file's PSF."""
+    model = next((hdu for hdu in hdus if _is_psfex(hdu)), None)
+    if model is not None:
+        return model
+    named = next((hdu for hdu in (pick(hdus, card, "PSF") for card in ("EXTTYPE", "EXTNAME")) if hdu is not None), None)
+    hdu = next(filter(_has_pixels, hdus), None) if named is None else named
+    if hdu is None:
+        raise InputError(f"{path}: no HDU holds a PSF")
+    return hdu
 
 
 def psf_hdu(path: str, hdus: fits.HDUList, hdu: Any, xy0: tuple[int, int]) -> Array | SpatialKernel:

@@ -13,7 +13,7 @@ from support.files import INPUTS
 from support.spoil import pixels, table
 
 PSFS = {
-    "a table": (table, "no HDU holds a 2-D image"),
+    "a table": (table, "no HDU holds a PSF"),
     "missing": (Path.unlink, "no such file"),
     "NaN": (pixels(np.full((5, 5), np.nan)), "not finite"),
     "zero": (pixels(np.zeros((5, 5))), "sum of 0"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from diffim_decorr import InputError, read_exposure
+from diffim_decorr import DecorrWarning, InputError, read_exposure
 from support.command import refused
 from support.files import INPUTS, SHAPE, image_hdu, write_hdus
 from support.pixels import IMAGE, MASK, VARIANCE, check
@@ -72,11 +72,147 @@ def test_companions_in_files_of_several_images(tmp_path: Path) -> None:
     same = write_hdus(tmp_path / "same.fits", *(image_hdu(k * VARIANCE, "SCI", k) for k in (3, 2, 1)))
     check(read_exposure(f"{sci}[SCI,3]", variance=same).variance_plane, 3 * VARIANCE)
     unnamed = write_hdus(tmp_path / "unnamed.fits", *(image_hdu(k * VARIANCE) for k in (1, 2, 3)))
-    check(read_exposure(f"{unnamed}[2]", variance=unnamed).variance_plane, 2 * VARIANCE)
+    image = write_hdus(tmp_path / "image.fits", *(image_hdu(k * IMAGE) for k in (1, 2, 3)))
+    check(read_exposure(f"{image}[2]", variance=unnamed).variance_plane, 2 * VARIANCE)
     one = write_hdus(tmp_path / "one.fits", image_hdu(VARIANCE, "V"))
     check(read_exposure(f"{sci}[SCI,3]", variance=one).variance_plane, VARIANCE)
     with pytest.raises(InputError, match=r"unnamed\.fits: none of its 3 images is \[SCI,3\]"):
         read_exposure(f"{sci}[SCI,3]", variance=unnamed)
+
+
+# Companions in the image's own file, by the names that surveys give them
+
+# The HDU of the image ("" is the primary one), the mask, the plane of noise and what that plane holds.
+LAYOUTS = {
+    "LSST": ("IMAGE", "MASK", "VARIANCE", "variance"),
+    "Gemini": ("SCI", "DQ", "VAR", "variance"),
+    "DES": ("SCI", "MSK", "WGT", "weight"),
+    "BANZAI": ("SCI", "BPM", "ERR", "noise"),
+    "CCDData": ("", "MASK", "UNCERT", "noise"),
+    "SPHEREx": ("IMAGE", "FLAGS", "VARIANCE", "variance"),
+    "TESS": ("CAMERA.CCD 1.1 CAL", None, "CAMERA.CCD 1.1 UNCERT", "noise"),
+    "Legacy Surveys": ("CCD", None, "INVVAR", "weight"),
+}
+SIGMA = np.sqrt(VARIANCE)
+PLANES = {"variance": VARIANCE, "noise": SIGMA, "weight": (1 / VARIANCE).astype("f4")}
+
+
+def write_layout(path: Path, image: str, mask: str | None, noise: str, kind: str, **cards: object) -> Path:
+    """One exposure; the mask has a single bit set in some pixels."""
+    hdus = [fits.PrimaryHDU(None if image else IMAGE)]
+    hdus += [image_hdu(IMAGE, image)] if image else []
+    hdus += [image_hdu((MASK > 3).astype("u1"), mask)] if mask else []
+    fits.HDUList([*hdus, image_hdu(PLANES[kind], noise, **cards)]).writeto(path)
+    return path
+
+
+@pytest.mark.parametrize("survey", LAYOUTS)
+def test_companions_of_surveys(path: Path, survey: str) -> None:
+    """Mask and noise are found beside the image, and with the option of their kind, for which nothing else is taken."""
+    image, mask, noise, kind = LAYOUTS[survey]
+    write_layout(path, image, mask, noise, kind)
+    other = np.full(IMAGE.shape, 7.0)
+    fits.writeto(path.parent / "other.fits", other)
+    for exposure in (read_exposure(path), read_exposure(path, **{kind: path})):
+        check(exposure.image_plane, IMAGE)
+        np.testing.assert_allclose(exposure.variance, VARIANCE, rtol=1e-6)
+        assert not exposure.remarks
+        if mask is not None:
+            assert exposure.mask_planes == {"BAD": 0}
+            check(exposure.mask_plane, MASK > 3)
+    check(read_exposure(path, variance=path.parent / "other.fits").variance_plane, other)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [("std", "noise"), ("StdDevUncertainty", "noise"), ("var", "variance"), ("ivar", "weight")],
+)
+def test_uncertainty_of_ccddata_says_what_it_is(path: Path, said: str, kind: str) -> None:
+    exposure = read_exposure(write_layout(path, "", "MASK", "UNCERT", kind, UTYPE=said))
+    np.testing.assert_allclose(exposure.variance, VARIANCE, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["std", "var", "ivar"])
+def test_files_that_ccddata_writes(path: Path, kind: str) -> None:
+    from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, VarianceUncertainty
+
+    values, form = {
+        "std": (SIGMA, StdDevUncertainty),
+        "var": (VARIANCE, VarianceUncertainty),
+        "ivar": (1 / VARIANCE, InverseVariance),
+    }[kind]
+    CCDData(IMAGE, unit="adu", uncertainty=form(values), mask=MASK > 3).write(path)
+    exposure = read_exposure(path)
+    np.testing.assert_allclose(exposure.variance, VARIANCE, rtol=1e-6)
+    check(exposure.mask_plane, MASK > 3)
+
+
+def test_companions_of_one_ccd_of_several(path: Path) -> None:
+    """Without a version it cannot be told whose companions they are: none is taken, and that is said."""
+    write_hdus(path, image_hdu(IMAGE, "CCD1"), image_hdu(IMAGE, "CCD2"), image_hdu(MASK, "MASK"))
+    with pytest.warns(DecorrWarning, match=r"\[CCD1\]: is the image that is taken; \[CCD2\], \[MASK\] .* left out"):
+        exposure = read_exposure(path)
+    assert exposure.mask is None
+    assert not read_exposure(f"{path}[CCD2]").remarks
+
+
+def test_further_exposures_are_said_to_be_left_out(path: Path) -> None:
+    write_hdus(path, *(image_hdu(k * IMAGE, name, k) for k in range(1, 11) for name in ("SCI", "ERR")))
+    with pytest.warns(
+        DecorrWarning, match=r"\[SCI,2\], .*\[SCI,7\] and 3 more in the same file are left out.*--all-ext"
+    ):
+        read_exposure(path)
+    assert not read_exposure(f"{path}[SCI,3]").remarks
+
+
+def test_planes_that_are_neither_exposures_nor_companions_are_not_worth_a_word(path: Path) -> None:
+    names = ("CON", "WHT", "VAR_POISSON", "ZODI", "BKG", "PSF")
+    small = image_hdu(np.eye(3), "KERNEL")
+    write_hdus(path, image_hdu(IMAGE, "SCI"), image_hdu(VARIANCE, "ERR"), *(image_hdu(IMAGE, n) for n in names), small)
+    check(read_exposure(path, psf=write_hdus(path.parent / "psf.fits", small)).image_plane, IMAGE)
+
+
+def test_weights_of_drizzled_images_are_taken_only_if_asked_for(path: Path) -> None:
+    """They are times of exposure as often as inverse variances."""
+    write_hdus(path, image_hdu(IMAGE, "SCI"), image_hdu(PLANES["weight"], "WHT"))
+    assert read_exposure(path).variance is None
+    np.testing.assert_allclose(read_exposure(path, weight=path).variance, VARIANCE, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["variance", "noise", "weight", "mask"])
+def test_image_itself_is_no_companion(path: Path, kind: str) -> None:
+    fits.writeto(path, IMAGE)
+    for spec in (path, f"{path}[0]"):
+        with pytest.raises(InputError, match=rf"image\.fits: is the image itself.*{kind}"):
+            read_exposure(path, **{kind: spec})
+    write_hdus(path, image_hdu(IMAGE, "SCI"), image_hdu(IMAGE, "DIFF"), image_hdu(IMAGE, "DEEP"))
+    says = (
+        rf"none of its 3 images, besides .*\[SCI\] itself, is known to be the {kind}, .*: \[1\] SCI, \[2\] DIFF, \[3\]"
+    )
+    with pytest.raises(InputError, match=says):
+        read_exposure(path, **{kind: path})
+
+
+def test_companion_file_of_several_images(path: Path, tmp_path: Path) -> None:
+    """What is something else by its name is not taken; of several that it could be, none."""
+    fits.writeto(path, IMAGE)
+    other = write_hdus(tmp_path / "a.fits", image_hdu(VARIANCE, "A"), image_hdu(VARIANCE, "B"))
+    with pytest.raises(InputError, match=r"a\.fits: none of its 2 images is known .* VARIANCE or VAR: \[1\] A,"):
+        read_exposure(path, variance=other)
+    other = write_hdus(tmp_path / "b.fits", image_hdu(SIGMA, "ERR"), image_hdu(MASK, "DQ"))
+    with pytest.raises(InputError, match=r"b\.fits: none of its 2 images is known .*: \[1\] ERR, \[2\] DQ"):
+        read_exposure(path, variance=other)
+    other = write_hdus(tmp_path / "c.fits", image_hdu(VARIANCE, "ANY"), image_hdu(MASK, "DQ"))
+    check(read_exposure(path, variance=other).variance_plane, VARIANCE)
+    with pytest.raises(InputError, match=r"d\.fits: no HDU holds a 2-D image"):
+        read_exposure(path, variance=write_hdus(tmp_path / "d.fits"))
+
+
+def test_plane_given_for_what_it_is_not_by_its_name(path: Path, tmp_path: Path) -> None:
+    fits.writeto(path, IMAGE)
+    other = write_hdus(tmp_path / "err.fits", image_hdu(SIGMA, "ERR"))
+    with pytest.warns(DecorrWarning, match=r"err\.fits\[ERR\]: was given as the variance image, but is a noise image"):
+        check(read_exposure(path, variance=other).variance_plane, SIGMA)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "f4", "f8"])
