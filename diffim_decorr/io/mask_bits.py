@@ -73,6 +73,8 @@ _ZTF_DQ = {
 # bleed trail is saturated too; a transient, or what differs from other exposures, is no defect.
 _NOIRLAB_DQ = {0: "BAD", 1: "SAT", 2: "INTRP", 4: "CR", 6: "SAT", 7: "TRANSIENT"}
 _NOIRLAB_CODES = {1: "BAD", 2: "NO_DATA", 3: "SAT", 4: "SAT", 5: "CR", 6: "LOW_WEIGHT", 7: "TRANSIENT", 8: "STREAK"}
+# Names in LSST's files of 2026 (lsst.images) for what its planes were called before.
+_LSST_NAMES = {"SATURATED": "SAT", "INTERPOLATED": "INTRP", "COSMIC_RAY": "CR", "DETECTION_EDGE": "EDGE"}
 # HOTPANTS' output mask (-omi): FLAG_OUTPUT_ISBAD; the other bits are remarks about the inputs.
 _HOTPANTS_MASK = "HOTPANTS OUTPUT MASK IMAGE"
 _HOTPANTS_BAD = {15: "BAD"}
@@ -147,15 +149,26 @@ def named_planes(
 
 
 def _plane_cards(hdu: Any, label: str) -> dict[str, int]:
+    """The planes that cards name: ``MP_name`` with the number of a bit, or ``MSKNnnnn`` with its value in MSKMnnnn."""
     names: dict[str, int] = {}
     for card in hdu.header.cards:
         keyword = card.keyword.upper()
         if keyword.startswith("MP_"):
-            value = card.value
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 32:
-                raise InputError(f"{label}: card {keyword} = {value!r} is not a bit number from 0 to 31")
-            names[keyword[3:]] = value
+            names[keyword[3:]] = _bit(card.value, keyword, label)
+        elif re.fullmatch(r"MSKN\d+", keyword):
+            value_card = f"MSKM{keyword[4:]}"
+            value = hdu.header.get(value_card)
+            if isinstance(value, bool) or not isinstance(value, int) or value <= 0 or value & (value - 1):
+                raise InputError(f"{label}: card {value_card} = {value!r} is not the value of a bit, a power of 2")
+            name = str(card.value).strip().upper()
+            names[_LSST_NAMES.get(name, name)] = _bit(value.bit_length() - 1, value_card, label)
     return names
+
+
+def _bit(value: Any, keyword: str, label: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 32:
+        raise InputError(f"{label}: card {keyword} = {value!r} is not a bit number from 0 to 31")
+    return value
 
 
 def _text(headers: tuple[fits.Header, ...], key: str) -> str:

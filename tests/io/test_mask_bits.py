@@ -13,7 +13,7 @@ from diffim_decorr import Exposure, InputError, read_exposure
 from diffim_decorr.options import REPLACED_PLANES
 from support.command import quickly, succeed
 from support.files import INPUTS, SHAPE, gzipped, has_plane, image_hdu, make_inputs, write_hdus
-from support.pixels import IMAGE, RNG, check
+from support.pixels import IMAGE, MASK, RNG, check
 
 # Data quality
 
@@ -56,6 +56,39 @@ def test_data_quality_of_others(path: Path, cards: dict[str, str]) -> None:
     exposure = dq_file(path, np.arange(15), "i2", **cards)
     assert exposure.mask_planes == {"BAD": 0}
     assert set(np.flatnonzero(exposure.mask[5])) == set(range(15))
+
+
+# LSST's files of 2026
+
+
+def test_planes_named_by_numbered_cards(path: Path) -> None:
+    """The names of lsst.images; the usual planes have their usual names, and sources stay as they are."""
+    names = ["BAD", "SATURATED", "INTERPOLATED", "COSMIC_RAY", "DETECTION_EDGE", "DETECTED", "NO_DATA", "SAT_TEMPLATE"]
+    mask = image_hdu(every_bit("i4", len(names)), "MASK")
+    for k, name in enumerate(names):
+        mask.header[f"MSKN{k:04}"], mask.header[f"MSKM{k:04}"] = name, 1 << k
+    exposure = read_exposure(write_hdus(path, image_hdu(IMAGE, "IMAGE"), mask))
+    expected = ["BAD", "SAT", "INTRP", "CR", "EDGE", "DETECTED", "NO_DATA", "SAT_TEMPLATE"]
+    assert exposure.mask_planes == {name: k for k, name in enumerate(expected)}
+    for k, name in enumerate(expected):
+        assert pixels_of(exposure, name) == [k + 1]
+    assert sources_are_kept(exposure, "DETECTED")
+    assert {"SAT", "CR", "BAD", "NO_DATA"} == {name for name in exposure.mask_planes if name in REPLACED_PLANES}
+
+
+@pytest.mark.parametrize("value", [0, 3, -4, 1.0, "x", None, True])
+def test_numbered_plane_without_a_bit(path: Path, value: Any) -> None:
+    mask = image_hdu(MASK, "MASK", MSKN0007="BAD")
+    if value is not None:
+        mask.header["MSKM0007"] = value
+    with pytest.raises(InputError, match=r"\[MASK\]: card MSKM0007 = .* is not the value of a bit"):
+        read_exposure(write_hdus(path, image_hdu(IMAGE, "IMAGE"), mask))
+
+
+def test_numbered_plane_beyond_32_bits(path: Path) -> None:
+    mask = image_hdu(MASK, "MASK", MSKN0040="BAD", MSKM0040=1 << 40)
+    with pytest.raises(InputError, match="card MSKM0040 = 40 is not a bit number from 0 to 31"):
+        read_exposure(write_hdus(path, image_hdu(IMAGE, "IMAGE"), mask))
 
 
 # How pixels are stored
