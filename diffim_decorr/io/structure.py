@@ -14,7 +14,8 @@ __all__ = ("BLOCK", "DTYPES", "check_structure")
 DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 BLOCK = 2880
 _LONGEST_HEADER = 10_000  # blocks
-_END = b"END" + 77 * b" "
+# The END card; as astropy does, one that is followed by NUL, a comment or the like instead of blanks is taken for it.
+_END = re.compile(rb"END( {77}| {0,76}[^ A-Z0-9_-])", re.DOTALL)
 # The cards that say where an HDU ends.
 _STRUCTURE = re.compile(rb"(BITPIX|NAXIS\d{0,3}|[PG]COUNT|GROUPS) *$")
 
@@ -53,7 +54,7 @@ def _read_header(file: BinaryIO) -> bytes | None:
         if len(block) < BLOCK:
             return None
         blocks.append(block)
-        if any(block.startswith(_END, k) for k in range(0, BLOCK, 80)):
+        if any(_END.match(block, k) for k in range(0, BLOCK, 80)):
             return b"".join(blocks)
     return None
 
@@ -63,7 +64,7 @@ def _extent(header: bytes, where: str) -> tuple[list[int], int]:
     cards: dict[str, bytes] = {}
     for k in range(0, len(header), 80):
         keyword = header[k : k + 8]
-        if keyword == b"END     ":
+        if _END.match(header, k):
             break
         if _STRUCTURE.match(keyword):
             cards.setdefault(keyword.decode().strip(), header[k + 8 : k + 80])

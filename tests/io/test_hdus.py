@@ -78,6 +78,28 @@ def test_long_headers(path: Path) -> None:
     check(read_exposure(path).image_plane, IMAGE)
 
 
+@pytest.mark.parametrize("tail", [b"\0" * 77, b" / the end", b" " * 75 + b"\r\n", b"\n", b"= 1", b"."])
+@pytest.mark.parametrize("first", [True, False])
+def test_end_cards_as_astropy_takes_them(path: Path, tail: bytes, first: bool) -> None:
+    """What follows END makes no difference, be it in the primary header or in another, to the end of the block."""
+    fits.HDUList([fits.PrimaryHDU(IMAGE), fits.ImageHDU(2 * IMAGE, name="NEXT")]).writeto(path)
+    content = path.read_bytes()
+    begin = (content.index if first else content.rindex)(b"END" + 77 * b" ") + 3
+    path.write_bytes(content[:begin] + tail.ljust(77, tail[-1:]) + content[begin + 77 :])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        np.testing.assert_array_equal(fits.getdata(path, 1), 2 * IMAGE)
+    check(read_exposure(f"{path}[0]").image_plane, IMAGE)
+    check(read_exposure(f"{path}[NEXT]").image_plane, 2 * IMAGE)
+
+
+@pytest.mark.parametrize("keyword", ["ENDED   =", "END-DATE=", "END_X   =", "ENDING"])
+def test_keywords_that_begin_with_end_are_no_end(path: Path, keyword: str) -> None:
+    fits.writeto(path, IMAGE, fits.Header([("FILTER", "r")]))
+    replace_card(path, "FILTER", f"{keyword} 5")
+    check(read_exposure(path).image_plane, IMAGE)
+
+
 def test_headers_without_end(path: Path) -> None:
     """What goes on for 10 000 blocks is taken for no header, even if an END should follow."""
     first = fits.PrimaryHDU(IMAGE).header.tostring(endcard=False, padding=False).encode()
