@@ -187,7 +187,8 @@ def apply_file(
     check_output(path, [*read, *guarded], overwrite)
     kernel = read_psi(options.psi)
     mode = "constant" if kernel.is_constant or options.at is not None else "spatial"
-    exposure = load_exposure(image, **options.files)
+    companions: dict[str, Any] = {**options.files}
+    exposure = load_exposure(image, **companions)
     refuse_second_time(exposure)
     record = Record(
         (options,), {"image": image}, psi=StoredPsiFigures(mode, kernel.half_width, len(kernel.kernel.basis))

@@ -369,7 +369,7 @@ def _read(files: dict[str, str], inputs: InputOptions, options: Options) -> Subt
         )
         for role, side in (("science", "sci"), ("template", "tmpl"))
     )
-    difference = load_exposure(files["difference"], mask=inputs.diff_mask, dq_bad=inputs.dq_bad)
+    difference = load_exposure(files["difference"], mask=inputs.diff_mask, dq_bad=inputs.dq_bad, is_difference=True)
     refuse_second_time(difference)
     if inputs.dq_bad is not None and all(e.mask_planes != {"BAD": 0} for e in (science, template, difference)):
         difference.remarks += ("--dq-bad: all masks have names for their bits, or there are none",)

@@ -20,6 +20,7 @@ from diffim_decorr.errors import DecorrWarning, InputError
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.planes import DerivedPlane, Plane
+from diffim_decorr.io.asinh import linear
 from diffim_decorr.io.companions import Owner, Role, accompanies, asked_for, main_image, own_companions, role_of
 from diffim_decorr.io.hdus import (
     Extension,
@@ -124,7 +125,7 @@ def as_exposure(given: Any, what: str) -> Exposure:
     if isinstance(given, Exposure):
         return given
     if isinstance(given, str | os.PathLike):
-        return load_exposure(given)
+        return load_exposure(given, is_difference=what == "difference")
     # A CCDData is an instance of a class that only astropy.nddata defines: who has one has loaded that.
     if any(kind.__name__ == "CCDData" for kind in type(given).__mro__):
         return Exposure.from_ccddata(given, name=what)
@@ -144,8 +145,12 @@ def load_exposure(
     mask: Spec | None = None,
     psf: Spec | None = None,
     dq_bad: str | int | None = None,
+    is_difference: bool = False,
 ) -> Exposure:
-    """As `read_exposure`; what a user should know of the file is in the remarks only."""
+    """As `read_exposure`; what a user should know of the file is in the remarks only.
+
+    Cards that say how pixels of an input are scaled do not hold for a difference that has inherited them.
+    """
     if sum(other is not None for other in (variance, noise, weight)) > 1:
         raise InputError(f"{os.fspath(spec)}: give only one of a variance, a noise and a weight image")
     path, extension = split_spec(spec)
@@ -154,17 +159,19 @@ def load_exposure(
         layers = _find_layers(path, hdus, extension)
         name = hdu_label(path, hdus, layers.image)
         owner = _owner(path, hdus, layers.image, extension)
+        remarks = [*_left_out(path, hdus, layers, name)]
         image = _real(image_plane(path, hdus, layers.image), layers.image)
+        if not is_difference:
+            image = linear(image, layers.image.header, name, remarks)
         headers = [layers.image.header] if layers.image is hdus[0] else [layers.image.header, hdus[0].header]
         own_variance, own_mask = None, _NO_MASK
         if variance is noise is weight is None:
-            own_variance = _variance_of(path, hdus, layers, image.shape, name)
+            own_variance = _variance_of(path, hdus, layers, image.shape, name, remarks)
         if mask is None and "mask" in layers.companions:
             hdu = layers.companions["mask"]
             own_mask = named_planes(_fitting(path, hdus, hdu, image.shape, name), path, hdus, hdu, bad_bits)
         xy0, missing_value = parent_origin(headers, name), _missing_value(headers)
         own_psf = _psf_of(path, hdus, layers.image.ver, xy0) if psf is None else None
-        remarks = [*_left_out(path, hdus, layers, name)]
     given: dict[Role, Spec | None] = {"variance": variance, "noise": noise, "weight": weight}
     planes = [
         _read_plane(other, role, owner, image.shape, name, remarks)
@@ -233,14 +240,20 @@ def _left_out(path: str, hdus: fits.HDUList, layers: _Layers, name: str) -> Iter
         )
 
 
-def _variance_of(path: str, hdus: fits.HDUList, layers: _Layers, shape: tuple[int, int], owner: str) -> Plane | None:
+def _variance_of(
+    path: str, hdus: fits.HDUList, layers: _Layers, shape: tuple[int, int], owner: str, remarks: list[str]
+) -> Plane | None:
     for role, hdu in layers.companions.items():
         if role != "mask":
-            return _as_variance(_real(_fitting(path, hdus, hdu, shape, owner), hdu), role)
+            return _as_variance(path, hdus, hdu, role, shape, owner, remarks)
     return None
 
 
-def _as_variance(plane: Plane, role: Role) -> Plane:
+def _as_variance(
+    path: str, hdus: fits.HDUList, hdu: Any, role: Role, shape: tuple[int, int], owner: str, remarks: list[str]
+) -> Plane:
+    plane = _real(_fitting(path, hdus, hdu, shape, owner), hdu)
+    plane = linear(plane, hdu.header, hdu_label(path, hdus, hdu), remarks)
     convert = {"noise": _squared, "weight": _inverse}.get(role)
     return plane if convert is None else DerivedPlane(plane, convert)
 
@@ -281,7 +294,7 @@ def _read_plane(spec: Spec, role: Role, image: Owner, shape: tuple[int, int], ow
                 f"{hdu_label(path, hdus, hdu)}: was given as the {role} image, but is a {said} image by its name (if "
                 f"it is, give it with the option for that)"
             )
-        return _as_variance(_real(_fitting(path, hdus, hdu, shape, owner), hdu), role)
+        return _as_variance(path, hdus, hdu, role, shape, owner, remarks)
 
 
 def _read_mask(
