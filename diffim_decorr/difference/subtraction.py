@@ -211,13 +211,31 @@ def _check(
         if not any(contribution.side == side for contribution in contributions):
             raise InputError(f"there is no contribution on the {side} side")
     height, width = kernel.kernel.shape
-    if height > ny or width > nx:
-        raise InputError(f"{kernel.name}: the kernel has {width} x {height} pixels, more than the image's {nx} x {ny}")
+    if height >= ny or width >= nx:
+        raise InputError(
+            f"{kernel.name}: has {width} x {height} pixels, the images {nx} x {ny}: an image as large is no matching "
+            "kernel; give the kernel that the matching program wrote"
+        )
+    flux = _largest_sum(kernel, (ny, nx))
+    if not flux > 0:
+        raise InputError(
+            f"{kernel.name}: the sum of the matching kernel is {flux:.3g}, not above 0: a kernel that "
+            "matches keeps the sign of the flux; check the file, or change the kernel's sign"
+        )
     if options.kernel_at is not None:
         x, y = options.kernel_at
         if not (-0.5 <= x < nx - 0.5 and -0.5 <= y < ny - 0.5):
             frame = "" if difference.xy0 == (0, 0) else ", counted from the first pixel and not in the parent frame"
             raise UsageError(f"kernel_at {x:g} {y:g} lies outside the image of {nx} x {ny} pixels{frame}")
+
+
+def _largest_sum(kernel: MatchingKernel, shape: tuple[int, int]) -> float:
+    """The largest sum of the kernel in the middle of the field, or of any of its regions; rounding errors are 0."""
+    spatial = kernel.kernel
+    places = [((box.x0 + box.x1 - 1) / 2, (box.y0 + box.y1 - 1) / 2) for box in spatial.boxes]
+    places = places or [((shape[1] - 1) / 2, (shape[0] - 1) / 2)]
+    images = [spatial.at(x, y) for x, y in places]
+    return max(float(image.sum()) if abs(image.sum()) > 1e-9 * np.abs(image).sum() else 0.0 for image in images)
 
 
 def _remarks(

@@ -58,7 +58,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "kernel of one dimension": ({"kernel": np.ones(5)}, "2-D"),
     "kernel of text": ({"kernel": np.array([["a"]])}, "numbers"),
     "kernel too large": ({"kernel": np.ones((95, 95))}, "95 x 95"),
-    "kernel that sums to zero": ({"kernel": np.array([[1.0, -1.0]]), "svar": 0.0}, "zero"),
+    "kernel that sums to zero": ({"kernel": np.array([[1.0, -1.0]]), "svar": 0.0}, "sum of the matching kernel is 0"),
     "science kernel that sums to zero": ({"kernel": np.array([[1.0, -1.0]]), "convolved": "science"}, "sum"),
     "shapes": ({"template": Exposure(np.zeros((90, 99)), 1.0, name="template")}, "template.*99 x 90"),
     "no variance > 0": ({"science": Exposure(np.zeros((90, 100)), np.zeros((90, 100)), name="science")}, "science"),

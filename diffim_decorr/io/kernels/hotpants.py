@@ -47,7 +47,7 @@ def is_hotpants(hdus: Sequence[Any]) -> bool:
 
 
 def read_hotpants(
-    hdus: fits.HDUList, name: str, image_shape: tuple[int, int] | None = None, command: str | None = None
+    hdus: fits.HDUList, name: str, image_shape: tuple[int, int] | None = None, header: fits.Header | None = None
 ) -> MatchingKernel:
     """Read the kernel table of a HOTPANTS difference (``-hki``) or of a kernel file (``-oki``).
 
@@ -59,9 +59,9 @@ def read_hotpants(
         Its name, for messages.
     image_shape
         Shape (ny, nx) of the difference. Without it, that of the file's own image, or what the regions cover.
-    command
-        HOTPANTS' command line, the difference's card DIFFCMD. It matters for a kernel file of several regions, which
-        lacks this card.
+    header
+        The difference's header, for the cards that a kernel file lacks: DIFFCMD, HOTPANTS' command line, which matters
+        for several regions; and where only the table was kept, those of the regions.
 
     Returns
     -------
@@ -89,19 +89,31 @@ def read_hotpants(
     with damaged(where):
         basis = _basis(table.header, where)
         order = integer_card(table.header, "CKORDER", 0, 20, where)
-        origin = next((hdu for hdu in hdus if _region_numbers(hdu.header)), None)
-        if origin is None:
-            raise InputError(f"{where}: no HDU of the file has the card REGION00, which says where the kernel holds")
-        label = hdu_label(name, hdus, origin)
+        holder = next((hdu for hdu in hdus if _region_numbers(hdu.header)), None)
+        if holder is not None:
+            origin, label = holder.header, hdu_label(name, hdus, holder)
+        elif header is not None and _region_numbers(header):
+            origin, label = header, "the difference"
+        else:
+            raise InputError(
+                f"{where}: neither the file nor the difference has the card REGION00, which says where the kernel "
+                "holds; copy REGIONnn, CONVOLnn, PHOTNORM and DIFFCMD from HOTPANTS' difference to its header"
+            )
         remarks: list[str] = []
-        regions = _regions(origin.header, columns, where, label, remarks)
-        convolved = tuple(_side(origin.header, number, label) for number in regions)
-        system = _system(table.header, origin.header, where)
-        if command is None and "DIFFCMD" in origin.header:
-            command = str(last_card(origin.header, "DIFFCMD"))
+        regions = _regions(origin, columns, where, label, remarks)
+        convolved = tuple(_side(origin, number, label) for number in regions)
+        system = _system(table.header, origin, where)
+        command = next(
+            (
+                str(last_card(cards, "DIFFCMD"))
+                for cards in (header, origin)
+                if cards is not None and "DIFFCMD" in cards
+            ),
+            None,
+        )
 
     if image_shape is None:
-        image_shape = _image_shape(origin, regions.values())
+        image_shape = _image_shape(holder, regions.values())
     for number, box in regions.items():
         if box.clipped(image_shape) != box:
             raise InputError(
@@ -109,6 +121,12 @@ def read_hotpants(
                 "this is the kernel of another image"
             )
     options = None if command is None else _options(command)
+    if options is not None and not _complete(options, len(columns)):
+        remarks.append(
+            f"{label}: the command line in DIFFCMD is cut off ({command!r}), as some builds of HOTPANTS write it; "
+            "correct the card, or -nsx and -nsy are taken for the default"
+        )
+        options = None
     buffered = _buffered(regions, len(columns), image_shape, basis.shape[1], options, where, remarks)
     pieces = tuple(
         (box, _polynomials(columns[number], len(basis), order, grown, where))
@@ -212,8 +230,6 @@ def _polynomials(vector: Array, count: int, order: int, frame: Box, where: str) 
             f"{where}: the kernel table has {len(vector)} rows, but {count} basis images of spatial order {order} "
             f"need {needed}"
         )
-    if not np.isfinite(vector[1:needed]).all():
-        raise InputError(f"{where}: the kernel table holds numbers that are not finite")
     values = np.zeros((count, len(powers)))
     values[0, 0] = vector[1]
     values[1:] = vector[2:needed].reshape(count - 1, len(powers))
@@ -238,6 +254,15 @@ def _regions(header: fits.Header, columns: list[Array], where: str, label: str, 
         raise InputError(
             f"{where}: the kernel table has {len(columns)} column{'s' * (len(columns) > 1)}, one for each region, but "
             f"{label} has the cards {', '.join(f'REGION{k:02d}' for k in numbers)}"
+        )
+    lost = [k for k in numbers if not np.isfinite(columns[k]).all()]
+    if len(lost) == len(numbers):
+        raise InputError(f"{where}: the kernel table holds numbers that are not finite, in every region")
+    numbers = [k for k in numbers if k not in lost]
+    if lost:
+        remarks.append(
+            f"{where}: the kernel of region{'s' * (len(lost) > 1)} {', '.join(map(str, lost))} is not finite; nothing "
+            "is computed there"
         )
     for k in numbers:
         if not columns[k].any():
@@ -280,7 +305,7 @@ def _system(table: fits.Header, origin: fits.Header, where: str) -> Side | None:
 
 
 def _image_shape(origin: Any, regions: Any) -> tuple[int, int]:
-    if is_image(origin):
+    if origin is not None and is_image(origin):
         return int(origin.shape[-2]), int(origin.shape[-1])
     return max(box.y1 for box in regions), max(box.x1 for box in regions)
 
@@ -295,6 +320,13 @@ def _options(command: str) -> dict[str, list[str]]:
         else:
             words.append(word)
     return options
+
+
+def _complete(options: dict[str, list[str]], regions: int) -> bool:
+    """Whether a command line can be the one that made so many regions."""
+    counts = [options.get(f"nr{axis}", ["1"])[:1] for axis in "xy"]
+    made = int(counts[0][0]) * int(counts[1][0]) if all(c and c[0].isdigit() for c in counts) else regions
+    return made == regions or "rf" in options or "rkw" in options
 
 
 def _numbers(options: dict[str, list[str]], option: str, defaults: tuple[int, ...], where: str) -> tuple[int, ...]:
@@ -386,8 +418,7 @@ def _sniff(source: Source) -> bool:
 
 
 def _read(source: Source) -> MatchingKernel:
-    command = None if source.header is None else source.header.get("DIFFCMD")
-    return read_hotpants(source.hdus, source.path, source.image_shape, command)
+    return read_hotpants(source.hdus, source.path, source.image_shape, source.header)
 
 
 FORMAT = Format("hotpants", "a HOTPANTS kernel table (-hki or -oki)", _sniff, _read)

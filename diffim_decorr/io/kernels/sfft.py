@@ -38,7 +38,7 @@ __all__ = ("FORMAT", "is_sfft", "read_sfft")
 
 Array = NDArray[Any]
 
-_CARDS = ("N0", "N1", "L0", "L1", "DK", "FPQ")
+_CARDS = ("L0", "L1", "DK", "FPQ")
 _SIDES: dict[str, Side] = {"REF": "template", "SCI": "science"}
 _LARGEST_KERNEL = 1001
 _LARGEST_IMAGE = 1_000_000
@@ -68,7 +68,7 @@ def read_sfft(
     name
         The file's name, for messages.
     image_shape
-        Shape (ny, nx) of the difference, which must be the solution's.
+        Shape (ny, nx) of the difference, which must be the solution's; for solutions that do not say theirs.
     header
         Header of SFFT's difference. Its card CONVD says which image was convolved; solutions with polynomials lack it.
 
@@ -82,7 +82,12 @@ def read_sfft(
         raise InputError(f"{name}: holds no solution of SFFT, an array with the cards {', '.join(_CARDS)}")
     where = hdu_label(name, hdus, solution)
     cards = solution.header
-    nx, ny = (integer_card(cards, key, 1, _LARGEST_IMAGE, where) for key in ("N0", "N1"))
+    if "N0" in cards or "N1" in cards:
+        nx, ny = (integer_card(cards, key, 1, _LARGEST_IMAGE, where) for key in ("N0", "N1"))
+    elif image_shape is not None:  # of versions before 2022
+        ny, nx = image_shape
+    else:
+        raise InputError(f"{where}: SFFT's solution lacks the cards N0 and N1, the size of the image: add them")
     if image_shape not in (None, (ny, nx)):
         raise InputError(
             f"{where}: solution for images of {nx} x {ny} pixels, but the difference has "

@@ -259,8 +259,7 @@ def with_value(column: int, row: int, value: float) -> list[np.ndarray]:
         ([np.zeros(ROWS)] * 2, {}, {}, r"nothing but zeros.*-hki and -oki"),
         ([np.zeros(ROWS)] * 2, {"KERFILE": "other.fits"}, {"NGAUSS": None}, r"nothing but zeros.*\(other\.fits\)"),
         ([vectors(1)[0], np.zeros(ROWS)], {}, {}, r"column 2.*region 1.*nothing but zeros"),
-        (with_value(1, 1, np.nan), {}, {}, "not finite"),
-        (with_value(0, 91, np.inf), {}, {}, "not finite"),
+        ([np.full(ROWS, np.nan)] * 2, {}, {}, "not finite"),
         ([v[:91] for v in vectors(2)], {}, {}, r"has 91 rows.*16 basis images of spatial order 2 need 92"),
         (vectors(1), {}, {}, r"has 1 column, .*REGION00, REGION01"),
         (vectors(3), {}, {}, r"has 3 columns, .*REGION00, REGION01"),
@@ -290,15 +289,20 @@ def with_value(column: int, row: int, value: float) -> list[np.ndarray]:
         (vectors(2), {"REGION00": "[0:100,1:120]"}, {}, r"REGION00 is '\[0:100,1:120\]'"),
         (vectors(2), {"REGION01": "[100:201,1:120]"}, {}, "REGION01 reaches beyond the image of 200 x 120"),
         (vectors(2), {"REGION00": None}, {}, "has the cards REGION01"),
-        (vectors(2), {"REGION00": None, "REGION01": None}, {}, "no HDU of the file has the card REGION00"),
+        (
+            vectors(2),
+            {"REGION00": None, "REGION01": None},
+            {},
+            "neither the file nor the difference has the card REGION00",
+        ),
         (vectors(2), {"CONVOL01": "BOTH"}, {}, "CONVOL01 is 'BOTH'"),
         (vectors(2), {"CONVOL01": None}, {}, "CONVOL01, .* is missing"),
         (vectors(2), {"PHOTNORM": "x"}, {}, "PHOTNORM is 'x'"),
         (vectors(2), {"PHOTNORM": None}, {}, "PHOTNORM, .* is missing"),
-        (vectors(2), {"DIFFCMD": "hotpants -nsx"}, {}, "DIFFCMD has -nsx"),
-        (vectors(2), {"DIFFCMD": "hotpants -nsx ten"}, {}, "DIFFCMD has -nsx ten"),
-        (vectors(2), {"DIFFCMD": "hotpants -nsx 0"}, {}, "-nsx 0"),
-        (vectors(2), {"DIFFCMD": "hotpants -gd 1 2"}, {}, "DIFFCMD has -gd 1 2"),
+        (vectors(2), {"DIFFCMD": "hotpants -nrx 2 -nsx"}, {}, "DIFFCMD has -nsx"),
+        (vectors(2), {"DIFFCMD": "hotpants -nrx 2 -nsx ten"}, {}, "DIFFCMD has -nsx ten"),
+        (vectors(2), {"DIFFCMD": "hotpants -nrx 2 -nsx 0"}, {}, "-nsx 0"),
+        (vectors(2), {"DIFFCMD": "hotpants -nrx 2 -gd 1 2"}, {}, "DIFFCMD has -gd 1 2"),
     ],
 )
 def test_broken_hotpants_tables(
@@ -336,3 +340,45 @@ def test_a_hotpants_difference_without_its_kernel_is_no_kernel(
     hdu.writeto(tmp_path / "d.fits")
     with pytest.raises(InputError, match=cause):
         read_kernel(tmp_path / "d.fits")
+
+
+# Files that lack something
+
+
+def test_cards_of_a_table_that_was_kept_alone(tmp_path: Path) -> None:
+    """As STDPipe keeps it: regions, sides and the command line are in the difference's header."""
+    whole = read_kernel(write_hotpants(tmp_path / "whole.fits", vectors(2)), (120, 200))
+    alone = write_hotpants(tmp_path / "alone.fits", vectors(2), {}, command=None, shape=None)
+    header = fits.getheader(tmp_path / "whole.fits")
+    kernel = read_kernel(alone, (120, 200), header)
+    for x, y in ((20, 30), (150, 100)):
+        np.testing.assert_array_equal(kernel.at(x, y), whole.at(x, y))
+    assert kernel.convolved == ("template", "science")
+    assert kernel.remarks == ()
+    with pytest.raises(InputError, match="copy REGIONnn, CONVOLnn, PHOTNORM and DIFFCMD from HOTPANTS' difference"):
+        read_kernel(alone, (120, 200))
+
+
+def test_a_region_whose_solution_is_not_finite_is_left_out(tmp_path: Path) -> None:
+    columns = vectors(2)
+    columns[0][3] = np.nan
+    path = write_hotpants(tmp_path / "k.fits", columns)
+    with pytest.warns(DecorrWarning, match="kernel of region 0 is not finite"):
+        kernel = read_kernel(path, (120, 200))
+    assert kernel.convolved == ("science",)
+    assert kernel.kernel.boxes == (Box(99, 0, 200, 120),)
+    with pytest.raises(InputError, match="has no kernel at position"):
+        kernel.at(10, 10)
+    columns[1][3] = np.inf
+    with pytest.raises(InputError, match="not finite, in every region"):
+        read_kernel(write_hotpants(tmp_path / "none.fits", columns), (120, 200))
+
+
+@pytest.mark.parametrize("command", [" -hki", "s/t.fits -hki"])
+def test_a_command_line_that_was_cut_off_is_not_believed(tmp_path: Path, command: str) -> None:
+    """Only its end is left: it cannot be the one that made two regions."""
+    with pytest.warns(DecorrWarning, match="DIFFCMD is cut off"):
+        cut = read_kernel(write_hotpants(tmp_path / "cut.fits", vectors(2), command=command), (120, 200))
+    with pytest.warns(DecorrWarning, match="without the card DIFFCMD"):
+        without = read_kernel(write_hotpants(tmp_path / "without.fits", vectors(2), command=None), (120, 200))
+    np.testing.assert_array_equal(cut.at(60, 60), without.at(60, 60))

@@ -133,5 +133,16 @@ def test_bsplines_of_no_inner_knots_are_polynomials(tmp_path: Path) -> None:
 
 def test_forced_format_of_something_else(tmp_path: Path) -> None:
     fits.writeto(tmp_path / "k.fits", np.ones((3, 3)))
-    with pytest.raises(InputError, match=r"k\.fits: holds no solution of SFFT.*N0, N1, L0, L1, DK, FPQ"):
+    with pytest.raises(InputError, match=r"k\.fits: holds no solution of SFFT.*L0, L1, DK, FPQ"):
         read_kernel(tmp_path / "k.fits", format="sfft")
+
+
+def test_solutions_before_2022_do_not_say_the_size_of_the_image(tmp_path: Path) -> None:
+    """It is then the difference's."""
+    new = read_kernel(write_solution(tmp_path / "new.fits"), (40, 60))
+    old = write_solution(tmp_path / "old.fits")
+    with fits.open(old, mode="update") as hdus:
+        del hdus[0].header["N0"], hdus[0].header["N1"]
+    np.testing.assert_array_equal(read_kernel(old, (40, 60)).at(10, 20), new.at(10, 20))
+    with pytest.raises(InputError, match=r"SFFT's solution lacks the cards N0 and N1"):
+        read_kernel(old)
