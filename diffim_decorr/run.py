@@ -23,7 +23,7 @@ from diffim_decorr.errors import InputError, UsageError
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.io.atomic import check_output
 from diffim_decorr.io.exposures import as_exposure, load_exposure
-from diffim_decorr.io.extensions import at_extension, exposures_in
+from diffim_decorr.io.extensions import at_extension, exposures_in, psf_of
 from diffim_decorr.io.hdus import split_spec
 from diffim_decorr.io.kernels.registry import as_kernel, load_kernel
 from diffim_decorr.io.output.file import OutputFile
@@ -378,13 +378,16 @@ def _read(files: dict[str, str], inputs: InputOptions, options: Options) -> Subt
     science_kernel = None
     if science_file is not None:
         science_kernel = load_kernel(science_file, difference.shape, format=inputs.sci_kernel_format)
+    psf = None
+    if inputs.psf is not None:
+        psf = read_psf(psf_of(inputs.psf, (files["difference"], files["science"], files["template"])), difference.xy0)
     return subtraction_of(
         science,
         template,
         difference,
         kernel,
         options,
-        psf=None if inputs.psf is None else read_psf(inputs.psf, difference.xy0),
+        psf=psf,
         science_kernel=science_kernel,
         contributions=() if inputs.inputs is None else read_inputs(inputs.inputs, difference.shape),
     )
@@ -406,9 +409,9 @@ def _checked_output(
 
 
 def _at(files: dict[str, str], inputs: InputOptions, extension: str) -> tuple[dict[str, str], InputOptions]:
-    """The files of one exposure: the HDU of that name in the images, and in those of kernels and PSFs that have it."""
+    """The files of one exposure: the HDU of that name in the images, and in those of kernels that have it."""
     named = {role: f"{file}[{extension}]" if split_spec(file)[1] is None else file for role, file in files.items()}
-    others = ("kernel", "psf", "sci_kernel", "pre_conv_kernel")
+    others = ("kernel", "sci_kernel", "pre_conv_kernel")
     given = {name: getattr(inputs, name) for name in others if getattr(inputs, name) is not None}
     own: dict[str, Any] = {name: at_extension(file, extension) for name, file in given.items()}
     return named, replace(inputs, **own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +15,14 @@ from numpy.typing import NDArray
 
 from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
-from diffim_decorr.io.hdus import damaged, hdu_label, is_image, open_fits, pick, read_array, select_hdu, split_spec
+from diffim_decorr.io.hdus import damaged, hdu_label, is_image, open_fits, read_array, select_hdu, split_spec
 from diffim_decorr.io.headers import parent_origin
 from diffim_decorr.kernels.coefficients import PolynomialCoefficients
 from diffim_decorr.kernels.grid import GridCoefficients, on_grid
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.threads import serial_blas
 
-__all__ = ("psf_hdu", "read_psf")
+__all__ = ("psf_hdu", "psf_numbers", "read_psf")
 
 Array = NDArray[Any]
 
@@ -38,7 +39,7 @@ def read_psf(spec: str | os.PathLike[str], xy0: tuple[int, int] = (0, 0)) -> Arr
     ----------
     spec
         A FITS file, or ``name.fits[EXT]``. It holds a 2-D image; a cube (n, h, w) and a table of the n positions X, Y;
-        or a PSFEx model. Without ``[EXT]`` the HDU named PSF is meant, or the first one that holds a PSF.
+        or a PSFEx model. Without ``[EXT]`` the only PSFEx model, or HDU named PSF, or image, is meant.
     xy0
         Position of the image's first pixel in its parent frame, which positions of a grid are in.
 
@@ -58,20 +59,36 @@ def read_psf(spec: str | os.PathLike[str], xy0: tuple[int, int] = (0, 0)) -> Arr
     """
     path, extension = split_spec(spec)
     with open_fits(path) as hdus:
-        hdu = _main_psf(path, hdus) if extension is None else select_hdu(path, hdus, extension)
+        hdu = _only_psf(path, hdus) if extension is None else select_hdu(path, hdus, extension)
         return psf_hdu(path, hdus, hdu, xy0)
 
 
-def _main_psf(path: str, hdus: fits.HDUList) -> Any:
-    """The HDU of a file's PSF."""
-    model = next((hdu for hdu in hdus if _is_psfex(hdu)), None)
-    if model is not None:
-        return model
-    named = next((hdu for hdu in (pick(hdus, card, "PSF") for card in ("EXTTYPE", "EXTNAME")) if hdu is not None), None)
-    hdu = next(filter(_has_pixels, hdus), None) if named is None else named
-    if hdu is None:
+def psf_numbers(path: str) -> list[int]:
+    """Numbers of the HDUs of a file that hold a PSF."""
+    with open_fits(path) as hdus:
+        found = _psfs(hdus)
+        return [k for k, hdu in enumerate(hdus) if any(hdu is one for one in found)]
+
+
+def _psfs(hdus: fits.HDUList) -> list[Any]:
+    """PSFEx models; or else the HDUs called PSF; or else all that have pixels."""
+    kinds: tuple[Callable[[Any], bool], ...] = (_is_psfex, _is_called_psf, _has_pixels)
+    return next((found for found in ([hdu for hdu in hdus if kind(hdu)] for kind in kinds) if found), [])
+
+
+def _only_psf(path: str, hdus: fits.HDUList) -> Any:
+    found = _psfs(hdus)
+    if not found:
         raise InputError(f"{path}: no HDU holds a PSF")
-    return hdu
+    if len(found) > 1:
+        numbers = [k for k, hdu in enumerate(hdus) if any(hdu is one for one in found)]
+        listed = ", ".join(f"[{k}]{f' {hdu.name}' if hdu.name else ''}" for k, hdu in zip(numbers, found, strict=True))
+        raise InputError(f"{path}: holds {len(found)} PSFs, {listed}: name the one that is meant as {path}[HDU]")
+    return found[0]
+
+
+def _is_called_psf(hdu: Any) -> bool:
+    return any(str(hdu.header.get(card, "")).strip().upper() == "PSF" for card in ("EXTTYPE", "EXTNAME"))
 
 
 def psf_hdu(path: str, hdus: fits.HDUList, hdu: Any, xy0: tuple[int, int]) -> Array | SpatialKernel:

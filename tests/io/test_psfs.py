@@ -10,9 +10,10 @@ import pytest
 from astropy.io import fits
 
 from diffim_decorr import InputError, SpatialKernel, read_exposure, read_psf
+from diffim_decorr.io.extensions import psf_of
 from support.files import image_hdu, write_hdus
 from support.kernels import gaussian
-from support.pixels import IMAGE
+from support.pixels import IMAGE, MASK
 from support.psfs import FIELD, gaussian_grid, grid_file, moments, psfex_file, widths
 
 # Grids
@@ -55,6 +56,52 @@ def test_grids_that_are_none(tmp_path: Path, x: list[float], y: list[float], say
     path = grid_file(tmp_path / "grid.fits", np.ones((3, 5, 5)), np.array(x), np.array(y))
     with pytest.raises(InputError, match=rf"grid\.fits\[PSF\].*{says}"):
         read_psf(path)
+
+
+# Files of several PSFs
+
+
+def two_ccds(folder: Path, kind: str) -> np.ndarray:
+    """A difference of two CCDs and the PSFs of both, which are returned; the HDUs of PSFEx have all the same name."""
+    psfs = np.array([gaussian(21, sigma) for sigma in (1.5, 3.0)])
+    if kind == "models":
+        models = []
+        for psf in psfs:
+            with fits.open(psfex_file(folder / "one.psf", psf[None], 1.0, POLNAXIS=0)) as hdus:
+                models.append(hdus[1].copy())
+        write_hdus(folder / "psf.fits", *models)
+    elif kind == "names":
+        write_hdus(folder / "psf.fits", *(image_hdu(psfs[k], f"CCD{k + 1}") for k in (1, 0)))
+    else:
+        write_hdus(folder / "psf.fits", *(image_hdu(psfs[k], "PSF", k + 1) for k in (0, 1)))
+    write_hdus(folder / "diff.fits", image_hdu(IMAGE, "CCD1"), image_hdu(MASK, "MASK"), image_hdu(IMAGE, "CCD2"))
+    return psfs
+
+
+@pytest.mark.parametrize("kind", ["models", "names", "versions"])
+def test_psf_of_the_ccd_is_taken(tmp_path: Path, kind: str) -> None:
+    """That of the CCD's name, or of its place among the exposures."""
+    psfs = two_ccds(tmp_path, kind)
+    single = tmp_path / "single.fits"
+    fits.writeto(single, IMAGE)
+    for extension, psf in (("CCD1", psfs[0]), ("CCD2", psfs[1]), ("1", psfs[0]), ("3", psfs[1])):
+        if kind == "names" and extension.isdigit():
+            continue
+        spec = psf_of(str(tmp_path / "psf.fits"), [str(single), f"{tmp_path / 'diff.fits'}[{extension}]"])
+        np.testing.assert_allclose(read_psf(spec), psf, atol=1e-7)
+    assert psf_of("psf.fits[7]", [f"{tmp_path / 'diff.fits'}[CCD1]"]) == "psf.fits[7]"
+
+
+@pytest.mark.parametrize("kind", ["models", "names", "versions"])
+def test_psf_that_could_be_any_of_several(tmp_path: Path, kind: str) -> None:
+    two_ccds(tmp_path, kind)
+    with pytest.raises(InputError, match=r"holds 2 PSFs, \[1\] .*, \[2\] .*: name the one .*psf\.fits\[HDU\]"):
+        read_psf(psf_of(str(tmp_path / "psf.fits"), [str(tmp_path / "diff.fits")]))
+    # The mask is not among the exposures, and of three CCDs it cannot be told which the two PSFs belong to.
+    fits.append(tmp_path / "diff.fits", IMAGE, fits.Header([("EXTNAME", "CCD3")]))
+    for extension in ("MASK", "CCD3"):
+        with pytest.raises(InputError, match="holds 2 PSFs"):
+            read_psf(psf_of(str(tmp_path / "psf.fits"), [f"{tmp_path / 'diff.fits'}[{extension}]"]))
 
 
 # PSFEx
