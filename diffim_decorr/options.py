@@ -192,10 +192,10 @@ class Options(Declared):
 class InputOptions(Declared):
     """What a run reads besides the three images, and how. The cards are those of files that are given."""
 
-    kernel: str = option(
+    kernel: str | None = option(
         None,
         "Matching kernel: of HOTPANTS, SFFT or LSST, a table, a grid or an image.",
-        required=True,
+        unset="the one inside DIFF (HOTPANTS -hki)",
         short="-k",
         metavar="FILE",
         card="DCKERNEL",

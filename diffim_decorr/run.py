@@ -25,7 +25,7 @@ from diffim_decorr.io.atomic import check_output
 from diffim_decorr.io.exposures import as_exposure, load_exposure
 from diffim_decorr.io.extensions import at_extension, exposures_in, psf_of
 from diffim_decorr.io.hdus import split_spec
-from diffim_decorr.io.kernels.registry import as_kernel, load_kernel
+from diffim_decorr.io.kernels.registry import as_kernel, kernel_inside, load_kernel
 from diffim_decorr.io.output.file import OutputFile
 from diffim_decorr.io.output.layouts import default_output, output_paths
 from diffim_decorr.io.output.mosaic import MosaicFile
@@ -373,7 +373,11 @@ def _read(files: dict[str, str], inputs: InputOptions, options: Options) -> Subt
     refuse_second_time(difference)
     if inputs.dq_bad is not None and all(e.mask_planes != {"BAD": 0} for e in (science, template, difference)):
         difference.remarks += ("--dq-bad: all masks have names for their bits, or there are none",)
-    kernel = load_kernel(inputs.kernel, difference.shape, difference.header, inputs.kernel_format)
+    shape, header = difference.shape, difference.header
+    if inputs.kernel is None:
+        kernel = kernel_inside(files["difference"], shape, header)
+    else:
+        kernel = load_kernel(inputs.kernel, shape, header, inputs.kernel_format)
     science_file = inputs.sci_kernel or inputs.pre_conv_kernel
     science_kernel = None
     if science_file is not None:

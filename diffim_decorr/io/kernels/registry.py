@@ -20,7 +20,7 @@ from diffim_decorr.io.kernels.source import Source
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.threads import serial_blas
 
-__all__ = ("FORMATS", "as_kernel", "load_kernel", "read_kernel")
+__all__ = ("FORMATS", "as_kernel", "kernel_inside", "load_kernel", "read_kernel")
 
 # In this order: the image comes last, for it takes whatever has pixels.
 FORMATS = (hotpants.FORMAT, sfft.FORMAT, lsst.FORMAT, table.FORMAT, grid.FORMAT, image.FORMAT)
@@ -90,6 +90,30 @@ def load_kernel(
                 return known.read(source)
     understood = ", ".join(known.description for known in FORMATS)
     raise InputError(f"{where}: holds no kernel of a known format; what is understood: {understood}")
+
+
+def kernel_inside(
+    path: str, image_shape: tuple[int, int] | None = None, header: fits.Header | None = None
+) -> MatchingKernel:
+    """The matching kernel that a difference has in its own file, as HOTPANTS writes it with ``-hki``.
+
+    Raises
+    ------
+    UsageError
+        If there is none: then one has to be given.
+    """
+    name, _ = split_spec(path)
+    with open_fits(name) as hdus:
+        source = Source(hdus, name, None, image_shape, header)
+        for known in FORMATS:
+            # Any image would pass for a kernel, and any cube for a grid of them.
+            if known in (grid.FORMAT, image.FORMAT):
+                continue
+            with damaged(name):
+                found = known.sniff(source)
+            if found:
+                return known.read(source)
+    raise UsageError(f"Missing option '-k' / '--kernel': {name} has no matching kernel inside")
 
 
 def as_kernel(

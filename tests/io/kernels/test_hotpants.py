@@ -14,6 +14,7 @@ from diffim_decorr import DecorrWarning, InputError, read_kernel
 from diffim_decorr.geometry import Box
 from diffim_decorr.io.kernels.hotpants import is_hotpants, read_hotpants
 from diffim_decorr.kernels.coefficients import PolynomialCoefficients
+from support.command import refused, succeed
 from support.data import JWST, needs_jwst
 from support.hotpants import Hotpants, Region
 
@@ -382,3 +383,20 @@ def test_a_command_line_that_was_cut_off_is_not_believed(tmp_path: Path, command
     with pytest.warns(DecorrWarning, match="without the card DIFFCMD"):
         without = read_kernel(write_hotpants(tmp_path / "without.fits", vectors(2), command=None), (120, 200))
     np.testing.assert_array_equal(cut.at(60, 60), without.at(60, 60))
+
+
+def test_the_kernel_inside_the_difference_is_taken_without_being_named(folder: Path) -> None:
+    with fits.open(folder / "diff.fits") as hdus:
+        image, header = hdus[0].data, hdus[0].header
+        ny, nx = image.shape
+        header.update({"REGION00": f"[1:{nx},1:{ny}]", "CONVOL00": "TEMPLATE", "PHOTNORM": "i", "DIFFCMD": "x -hki"})
+        table = fits.BinTableHDU.from_columns([fits.Column("Region0", "D", array=[0.0, 1.0, 0.0])], name=EXTNAME)
+        table.header.update({"NGAUSS": 1, "DGAUSS1": 0, "SGAUSS1": 1.2, "FWKERN": 9, "CKORDER": 0, "BGORDER": 0})
+        fits.HDUList([fits.PrimaryHDU(image, header), table]).writeto(folder / "hki.fits")
+    images = ("sci.fits", "tmpl.fits", "hki.fits")
+    succeed(folder, "run", *images, "-o", "one.fits")
+    succeed(folder, "run", *images, "--kernel", "hki.fits", "-o", "two.fits")
+    np.testing.assert_array_equal(fits.getdata(folder / "one.fits", 1), fits.getdata(folder / "two.fits", 1))
+    assert fits.getheader(folder / "one.fits")["DCKFORM"] == "hotpants"
+    told = refused(folder, "run", "sci.fits", "tmpl.fits", "diff.fits", "-o", "three.fits", status=2)
+    assert "diff.fits has no matching kernel inside" in told
