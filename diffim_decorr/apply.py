@@ -266,7 +266,7 @@ def _psf(exposure: Exposure, psi: DecorrelationKernel) -> Array | SpatialKernel 
     if exposure.psf is None:
         return None
     own = exposure.psf if isinstance(exposure.psf, SpatialKernel) else SpatialKernel.constant(exposure.psf)
-    return composed_psf((own, psi.kernel), exposure.shape)
+    return composed_psf((own, psi.kernel), exposure.shape).psf
 
 
 def _check_field(exposure: Exposure, psi: DecorrelationKernel) -> None:

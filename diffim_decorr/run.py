@@ -32,7 +32,7 @@ from diffim_decorr.io.output.mosaic import MosaicFile
 from diffim_decorr.io.output.product import Product
 from diffim_decorr.io.psfs import read_psf
 from diffim_decorr.io.stacks import input_files, read_inputs
-from diffim_decorr.kernels.psf import composed_psf
+from diffim_decorr.kernels.psf import PSF_TOLERANCE, composed_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.options import InputOptions, Options, OutputOptions
 from diffim_decorr.qa.diagnosis import Model
@@ -337,7 +337,13 @@ def _run(
             record.quality = quality
             record.judge(verdict_on(quality, evidence, options))
         source = subtraction.point_source
-        output.finish(composed_psf((*source, job.psi), job.shape) if source else None)
+        composed = composed_psf((*source, job.psi), job.shape) if source else None
+        if composed is not None and composed.error > PSF_TOLERANCE:
+            record.warn(
+                f"the PSF of the result is right to {composed.error:.1e} of its peak only between the positions of its "
+                "grid: the decorrelation kernel is wide and varies strongly; for photometry, evaluate PSI at the pixels"
+            )
+        output.finish(None if composed is None else composed.psf)
     return output
 
 

@@ -211,7 +211,7 @@ def _check(
         if not any(contribution.side == side for contribution in contributions):
             raise InputError(f"there is no contribution on the {side} side")
     height, width = kernel.kernel.shape
-    if height >= ny or width >= nx:
+    if height > ny or width > nx or (height, width) == (ny, nx):
         raise InputError(
             f"{kernel.name}: has {width} x {height} pixels, the images {nx} x {ny}: an image as large is no matching "
             "kernel; give the kernel that the matching program wrote"

@@ -63,7 +63,9 @@ class Model:
             values = plane.plane.read(box)[use]
             values = values[np.isfinite(values) & (values > 0)]
             # What was given counts, relative to the plane's own level.
-            relative = float(np.median(values)) / plane.level if values.size and plane.level else 1.0
+            # The mean of all noise, but without what stands for no data.
+            usual = values[values < 10 * np.median(values)] if values.size else values
+            relative = float(np.mean(usual)) / plane.level if usual.size and plane.level else 1.0
             found.append(plane.variance * relative)
         return found
 

@@ -48,12 +48,12 @@ def verdict_on(qa: QualityFigures, evidence: Evidence | None, options: Options) 
 
 
 def _of_noise(reasons: list[Reason]) -> bool:
-    return any(reason.figure not in ("flagged", "tails") for reason in reasons)
+    return any(reason.figure.split(".")[0] not in ("flagged", "tails") for reason in reasons)
 
 
 def _reasons(qa: QualityFigures, evidence: Evidence | None, options: Options) -> Iterator[Reason]:
-    yield from _scale(qa)
-    yield from _tails(qa)
+    scale = list(_scale(qa))
+    yield from scale or _tails(qa)
     if qa.flagged > _FLAGGED:
         text = f"{qa.flagged:.0%} of the pixels are flagged or without data"
         yield Reason("check", "flagged", qa.flagged, np.nan, _FLAGGED, text, "check the masks, and --bad-planes")

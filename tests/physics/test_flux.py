@@ -80,10 +80,8 @@ def test_flux_with_a_kernel_that_varies(tmp_path: Path, side: str, photnorm: str
     zero, difference = np.zeros(SHAPE), scale * sources(psf)
     kernel = read_kernel(hotpants.write(tmp_path / "diff.fits", difference))
     result = decorrelate(*exposures(zero, zero, difference, 1.0, 2.0), kernel, psf=psf, spatial=True)
-    # Across a source ψ varies, by the difference of its values a few pixels apart, in a field as small as this.
-    assert_fluxes(result, scale, left=3e-3)
-    for x, y in PLACES:
-        assert at(result.exposure.psf, x, y).sum() == pytest.approx(1, abs=1e-5)
+    # Across a source ψ varies, and the PSF of the result is what comes of that.
+    assert_fluxes(result, scale, left=3e-4)
 
 
 def test_fluxes_in_noise_are_unbiased() -> None:

@@ -40,7 +40,10 @@ KERNELS = {
     "one axis": (pixels(np.ones(9)), "must be a 2-D image"),
     "an image": (pixels(np.ones((1200, 1200), "f4")), "look like an image"),
     "larger than the images": (pixels(np.ones((NY + 1, 5))), "no matching kernel"),
-    "as large as the images": (pixels(np.pad([[1.0]], [(NY // 2, NY - 1 - NY // 2), (2, 2)])), "no matching kernel"),
+    "as large as the images": (
+        pixels(np.pad([[1.0]], [(NY // 2, NY - 1 - NY // 2), (NX // 2, NX - 1 - NX // 2)])),
+        "no matching kernel",
+    ),
     "of sum 0": (pixels([[0, 1, 0], [1, -4, 1], [0, 1, 0]]), "sum of the matching kernel is 0, not above 0"),
     "with its sign changed": (pixels([[0, -1, 0], [-1, -4, -1], [0, -1, 0]]), "is -8, not above 0"),
     "cube without positions": (pixels(np.ones((4, 5, 5))), "needs a table with their positions"),
