@@ -133,6 +133,7 @@ def subtraction_of(
         _point_source(science, template, matching, options, psf, own),
         (
             *_remarks(science, template, difference, matching, options),
+            *(() if psf is not None else _psf_remarks(science, template, matching, options)),
             *(
                 f"--{name} is not used: the images of a stack have noise figures of their own"
                 for name in ("svar", "tvar")
@@ -178,15 +179,30 @@ def _point_source(
     science_kernel: SpatialKernel | None,
 ) -> tuple[SpatialKernel, ...]:
     """PSF of the difference: that of the image that was not convolved, or of the pre-convolved science image."""
-    sides = {options.convolved or side or "template" for side in matching.convolved}
-    if given is None and len(sides) == 1:
-        given = template.psf if sides == {"science"} else science.psf
+    unconvolved = _unconvolved(science, template, matching, options)
+    if given is None and unconvolved is not None:
+        given = unconvolved.psf
     if given is None and options.score and science_kernel is not None:
         given = _reflected(science_kernel)
     if given is None:
         return ()
     psf = given if isinstance(given, SpatialKernel) else SpatialKernel.constant(given)
     return (psf,) if science_kernel is None else (psf, science_kernel)
+
+
+def _unconvolved(science: Exposure, template: Exposure, matching: MatchingKernel, options: Options) -> Exposure | None:
+    """The image that was not convolved, if it is the same all over the field."""
+    sides = {options.convolved or side or "template" for side in matching.convolved}
+    if len(sides) > 1:
+        return None
+    return template if sides == {"science"} else science
+
+
+def _psf_remarks(science: Exposure, template: Exposure, matching: MatchingKernel, options: Options) -> Iterator[str]:
+    """Why the PSF of the result is not known, if it could have been."""
+    exposure = _unconvolved(science, template, matching, options)
+    if exposure is not None and exposure.psf is None and exposure.psf_fault is not None:
+        yield f"{exposure.psf_fault}; the result has no PSF (--psf FILE gives one)"
 
 
 def _check(

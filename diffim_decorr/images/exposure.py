@@ -47,6 +47,8 @@ class Exposure:
         Where the exposure comes from, for messages.
     remarks
         What a user of it should know.
+    psf_fault
+        Why there is no PSF, if one was there that cannot be used.
 
     Raises
     ------
@@ -67,9 +69,11 @@ class Exposure:
         missing_value: float | None = None,
         name: str = "array",
         remarks: Sequence[str] = (),
+        psf_fault: str | None = None,
     ) -> None:
         self.name = name
         self.remarks = tuple(remarks)
+        self.psf_fault = psf_fault
         self.image_plane = _as_plane(image, None, f"{name}: the image")
         shape = self.image_plane.shape
         self.variance_plane = None if variance is None else _as_plane(variance, shape, f"{name}: the variance plane")

@@ -139,10 +139,13 @@ def accompanies(hdus: fits.HDUList, image: Any, used: Iterable[Any]) -> list[Any
     """What a file holds besides an image and what is used with it, and might have been meant: exposures and planes."""
     taken = [image, *used]
     roles = {"mask" if role_of(hdu) == "mask" else "noise" for hdu in used}
+    versions = {hdu.ver for hdu in hdus if is_exposure(hdu)} - {image.ver}
     left = []
     for hdu in hdus:
         role = role_of(hdu)
-        known = role is not None and ((role if role == "mask" else "noise") in roles or hdu.ver != image.ver)
+        # Companions of another exposure are left out with it, and other noise than the one that is used is no loss.
+        same = hdu.ver == image.ver and ("mask" if role == "mask" else "noise") in roles
+        known = role is not None and (same or hdu.ver in versions)
         alike = is_image(hdu) and (hdu.shape[-2:] == image.shape[-2:] or hdu.name == image.name)
         if alike and not known and hdu.name not in {*_OTHERS, *_ONLY_ON_DEMAND} and all(hdu is not t for t in taken):
             left.append(hdu)

@@ -33,6 +33,7 @@ from diffim_decorr.io.hdus import (
     split_spec,
 )
 from diffim_decorr.io.headers import first_card, parent_origin, readable_cards
+from diffim_decorr.io.lsst_images import CONTAINER_CARDS, is_lsst_images, tree_of, tree_psf
 from diffim_decorr.io.mask_bits import bit_flags, named_planes
 from diffim_decorr.io.psfs import psf_hdu, read_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
@@ -171,7 +172,12 @@ def load_exposure(
             hdu = layers.companions["mask"]
             own_mask = named_planes(_fitting(path, hdus, hdu, image.shape, name), path, hdus, hdu, bad_bits)
         xy0, missing_value = parent_origin(headers, name), _missing_value(headers)
-        own_psf = _psf_of(path, hdus, layers.image.ver, xy0) if psf is None else None
+        own_psf, psf_fault = None, None
+        if psf is None:
+            try:
+                own_psf = _psf_of(path, hdus, layers.image.ver, xy0)
+            except InputError as error:  # nothing else depends on it
+                psf_fault = str(error)
     given: dict[Role, Spec | None] = {"variance": variance, "noise": noise, "weight": weight}
     planes = [
         _read_plane(other, role, owner, image.shape, name, remarks)
@@ -191,6 +197,7 @@ def load_exposure(
         missing_value=missing_value,
         name=name,
         remarks=remarks,
+        psf_fault=psf_fault,
     )
 
 
@@ -202,7 +209,11 @@ def _find_layers(path: str, hdus: fits.HDUList, extension: Extension) -> _Layers
             return layers
     image = main_image(path, hdus) if chosen is None else chosen
     companions = own_companions(hdus, image)
-    return _Layers(image, companions, accompanies(hdus, image, companions.values()) if chosen is None else ())
+    others = accompanies(hdus, image, companions.values()) if chosen is None else []
+    if is_lsst_images(hdus):
+        # What it has besides belongs to its one image; only further planes of the mask are missed.
+        others = [hdu for hdu in others if role_of(hdu) == "mask"]
+    return _Layers(image, companions, others)
 
 
 def _afw_layers(hdus: fits.HDUList, chosen: Any) -> _Layers | None:
@@ -330,6 +341,8 @@ def _check_pixels(image: Plane, missing_value: float | None, name: str) -> None:
 
 
 def _psf_of(path: str, hdus: fits.HDUList, version: int, xy0: tuple[int, int]) -> Array | SpatialKernel | None:
+    if is_lsst_images(hdus):
+        return tree_psf(tree_of(path, hdus), path)
     hdu = pick(hdus, "EXTNAME", "PSF", version)
     if hdu is None or not getattr(hdu, "is_image", False) or len(hdu.shape) < 2:
         return None
@@ -340,7 +353,7 @@ def _merged(headers: Sequence[fits.Header]) -> fits.Header:
     """The image's header, and below it what the primary header adds."""
     header = fits.Header()
     for other in headers:
-        own = set(header)
+        own = {*header, *CONTAINER_CARDS}
         for card in readable_cards(other.copy(strip=True)):
             if card.keyword not in own or card.keyword in ("HISTORY", "COMMENT", ""):
                 header.append(card, bottom=True)

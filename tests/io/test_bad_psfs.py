@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from support.command import refused
+from support.command import OUT, refused, succeed
 from support.files import INPUTS
 from support.spoil import pixels, table
 
@@ -38,4 +38,11 @@ def test_psf_in_an_hdu_without_image(folder: Path) -> None:
 
 def test_psf_of_an_input(folder: Path) -> None:
     fits.append(folder / "sci.fits", np.zeros((5, 5)), fits.Header([("EXTNAME", "PSF")]))
-    refused(folder, ("sci.fits[PSF]", "sum of 0"), "run", *INPUTS)
+    refused(folder, ("sci.fits", "sum of 0"), "run", *INPUTS, "--psf", "sci.fits")
+    assert "sci.fits[PSF]: the PSF has a sum of 0, " in succeed(folder, "run", *INPUTS, *OUT).stderr
+    with fits.open(folder / "out.fits") as hdus:
+        assert "PSF" not in hdus
+    # That of the template does not matter, nor what is not used.
+    assert succeed(folder, "run", *INPUTS, "--psf", "psf.fits", "-o", "other.fits").stderr == ""
+    with fits.open(folder / "other.fits") as hdus:
+        assert "PSF" in hdus

@@ -6,10 +6,24 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ("DECAM", "JWST", "LSST", "PARITY", "SFFT", "needs_decam", "needs_jwst", "needs_lsst", "needs_parity")
+__all__ = (
+    "DECAM",
+    "JWST",
+    "LSST",
+    "LSST_IMAGES",
+    "PARITY",
+    "SFFT",
+    "needs_decam",
+    "needs_jwst",
+    "needs_lsst",
+    "needs_lsst_images",
+    "needs_parity",
+)
 
 _DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-DECAM, JWST, LSST, PARITY = (_DATA / folder for folder in ("decam", "jwst_a2744", "lsst", "lsst_parity"))
+DECAM, JWST, LSST, PARITY, LSST_IMAGES = (
+    _DATA / folder for folder in ("decam", "jwst_a2744", "lsst", "lsst_parity", "lsst_images")
+)
 #: Small subtractions by SFFT that are kept with the tests.
 SFFT = Path(__file__).resolve().parents[1] / "data" / "sfft"
 
@@ -18,4 +32,6 @@ def _needs(folder: Path) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not folder.is_dir(), reason=f"the data folder shared/data/{folder.name} is absent")
 
 
-needs_decam, needs_jwst, needs_lsst, needs_parity = map(_needs, (DECAM, JWST, LSST, PARITY))
+needs_decam, needs_jwst, needs_lsst, needs_parity, needs_lsst_images = map(
+    _needs, (DECAM, JWST, LSST, PARITY, LSST_IMAGES)
+)
