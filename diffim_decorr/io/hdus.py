@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import math
 import os
@@ -12,6 +11,7 @@ import warnings
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, BinaryIO, final
 
 import numpy as np
@@ -43,7 +43,9 @@ Array = NDArray[Any]
 
 Extension = str | int | tuple[str, int] | None
 _BROKEN = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, VerifyError, zlib.error)
-_GZIP = b"\x1f\x8b"
+# The modules of Python that read compressed files, by what these begin with, and programs that none reads.
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2"}
+_NOT_UNPACKED = {b"\x1f\x9d": "compress", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz"}
 
 
 def split_spec(spec: str | os.PathLike[str]) -> tuple[str, Extension]:
@@ -64,6 +66,8 @@ def split_spec(spec: str | os.PathLike[str]) -> tuple[str, Extension]:
     if extension.isdigit():
         return path, int(extension)
     name, comma, version = extension.partition(",")
+    if ":" in extension:
+        raise InputError(f"{text}: image sections such as [{extension}] are not read; cut the image out beforehand")
     if comma:
         if not version.strip().isdigit():
             raise InputError(f"{text}: the version after the comma in [{extension}] is not a number")
@@ -114,7 +118,7 @@ def _damage(name: str, error: Exception) -> InputError:
 
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
-    """The bytes of a FITS file, unpacked into memory if they are gzipped."""
+    """The bytes of a FITS file, unpacked into memory if they are compressed."""
     if os.path.isdir(path):
         raise InputError(f"{path}: is a directory, not a FITS file")
     if not os.path.exists(path):
@@ -130,17 +134,26 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         file.seek(0)
         if not start:
             raise InputError(f"{path}: the file is empty")
-        if start[:2] == _GZIP:
-            with damaged(path), gzip.open(file) as packed:
+        packing = _packing(start)
+        if packing is not None:
+            with damaged(path), import_module(packing).open(file) as packed:
                 content = packed.read()
             with io.BytesIO(content) as unpacked:
                 if content[:6] != b"SIMPLE":
                     raise InputError(f"{path}: what is compressed in it is not a FITS file")
                 yield unpacked
         elif start != b"SIMPLE":
+            for magic, program in _NOT_UNPACKED.items():
+                if start.startswith(magic):
+                    raise InputError(f"{path}: is compressed by {program}, which is not read: uncompress it beforehand")
             raise InputError(f"{path}: not a FITS file (it does not begin with SIMPLE)")
         else:
             yield file
+
+
+def _packing(start: bytes) -> str | None:
+    """The module that reads a file with these first bytes, if it is compressed."""
+    return next((module for magic, module in _PACKED.items() if start.startswith(magic)), None)
 
 
 def hdu_label(path: str, hdus: fits.HDUList, hdu: Any) -> str:
@@ -239,7 +252,7 @@ def image_plane(path: str, hdus: fits.HDUList, hdu: Any) -> Plane:
     if isinstance(hdu, fits.CompImageHDU):
         index = next(k for k, other in enumerate(hdus) if other is hdu)
         return _CompressedPlane(os.path.abspath(path), index, extent, name)
-    if _is_gzip(path):  # unpacked in memory, which is gone when the file is closed
+    if _is_packed(path):  # unpacked in memory, which is gone when the file is closed
         with damaged(name):
             return ArrayPlane(_pixels(hdu))
     return FilePlane(
@@ -253,9 +266,9 @@ def image_plane(path: str, hdus: fits.HDUList, hdu: Any) -> Plane:
     )
 
 
-def _is_gzip(path: str) -> bool:
+def _is_packed(path: str) -> bool:
     with open(path, "rb") as file:
-        return file.read(2) == _GZIP
+        return _packing(file.read(6)) is not None
 
 
 def _pixels(hdu: Any) -> Array:

@@ -119,7 +119,10 @@ def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
     sigmas = [_robust_sigma(r) for r in residuals]
     sigma = float(np.median(sigmas))
     if not sigma > 0:
-        raise InputError(f"{exposure.name}: has no variance plane, and its background has no noise to measure")
+        raise InputError(
+            f"{exposure.name}: has no variance plane, and its background has no noise to measure (--svar, --tvar or a "
+            "variance, noise or weight file tell it)"
+        )
     return sigma**2
 
 

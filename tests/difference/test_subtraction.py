@@ -62,7 +62,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "science kernel that sums to zero": ({"kernel": np.array([[1.0, -1.0]]), "convolved": "science"}, "sum"),
     "shapes": ({"template": Exposure(np.zeros((90, 99)), 1.0, name="template")}, "template.*99 x 90"),
     "no variance > 0": ({"science": Exposure(np.zeros((90, 100)), np.zeros((90, 100)), name="science")}, "science"),
-    "no noise to measure": ({"science": Exposure(np.zeros((90, 100)), name="science")}, "science"),
+    "no noise to measure": ({"science": Exposure(np.zeros((90, 100)), name="science")}, "science.*--svar, --tvar"),
     "parent frames": (
         {
             "science": Exposure(np.zeros((90, 100)), 1.0, xy0=(3, 4), name="science"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import os
 import shutil
@@ -39,6 +40,9 @@ FILES = {
     "strange pixels": (card("BITPIX  = 33", "BITPIX"), "BITPIX = 33"),
     "not gzip": (write(b"\x1f\x8b" + 100 * b"no"), "damaged"),
     "cut gzip": (write(gzip.compress(5000 * b"SIMPLE", mtime=0)[:-20]), "damaged"),
+    "cut bzip2": (write(bz2.compress(5000 * b"SIMPLE")[:-9]), "damaged"),
+    "compress": (write(b"\x1f\x9d" + bytes(99)), "is compressed by compress, which is not read: uncompress it"),
+    "zip": (write(b"PK\x03\x04" + bytes(99)), "is compressed by zip, which is not read: uncompress it"),
     "gzipped text": (write(gzip.compress(b"not an image\n", mtime=0)), "what is compressed in it is not a FITS file"),
     "one axis": (pixels(np.ones(50)), "no HDU holds a 2-D image"),
     "three axes": (pixels(np.ones((3, 8, 9))), "no HDU holds a 2-D image"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import os
 import re
 import resource
@@ -16,8 +17,9 @@ from astropy.io import fits
 from diffim_decorr import InputError, read_exposure
 from diffim_decorr.geometry import Box
 from diffim_decorr.io.hdus import open_fits, split_spec
+from diffim_decorr.io.output.layouts import default_output
 from support.data import LSST, needs_lsst
-from support.files import image_hdu, replace_card
+from support.files import image_hdu, replace_card, write_hdus
 from support.pixels import IMAGE, check
 
 # Names, headers, missing pixels
@@ -98,6 +100,31 @@ def test_keywords_that_begin_with_end_are_no_end(path: Path, keyword: str) -> No
     fits.writeto(path, IMAGE, fits.Header([("FILTER", "r")]))
     replace_card(path, "FILTER", f"{keyword} 5")
     check(read_exposure(path).image_plane, IMAGE)
+
+
+def test_bzip2(path: Path, tmp_path: Path) -> None:
+    """As SDSS packs its frames; what is made of it is not packed so."""
+    write_hdus(path, image_hdu(IMAGE, "SCI"), image_hdu((IMAGE > 0).astype("i2"), "ERR"))
+    packed = tmp_path / "image.fits.bz2"
+    packed.write_bytes(bz2.compress(path.read_bytes()))
+    check(read_exposure(packed).image_plane, IMAGE)
+    check(read_exposure(packed).variance_plane, read_exposure(path).variance)
+    assert default_output("d/image.fits.bz2") == "d/image_decorr.fits"
+
+
+def test_image_sections_are_refused(path: Path) -> None:
+    fits.writeto(path, IMAGE)
+    with pytest.raises(InputError, match=r"image sections such as \[1:20,1:20\] are not read"):
+        read_exposure(f"{path}[1:20,1:20]")
+
+
+def test_primary_image_of_a_single_pixel_is_passed_over(path: Path) -> None:
+    fits.HDUList([fits.PrimaryHDU(np.zeros((1, 1), "i2")), fits.ImageHDU(IMAGE)]).writeto(path)
+    exposure = read_exposure(path)
+    check(exposure.image_plane, IMAGE)
+    assert not exposure.remarks
+    fits.writeto(path, np.ones((1, 1), "f4"), overwrite=True)
+    assert read_exposure(path).shape == (1, 1)
 
 
 def test_headers_without_end(path: Path) -> None:

@@ -51,8 +51,8 @@ def output_paths(path: str, layout: LayoutName) -> list[str]:
 
 
 def default_output(difference: str) -> str:
-    """The difference's name with ``_decorr`` before its ending."""
-    return _inserted(difference, "_decorr")
+    """The difference's name with ``_decorr`` before its ending, of which outputs are not written as bzip2."""
+    return _inserted(re.sub(r"\.bz2$", "", difference, flags=re.IGNORECASE), "_decorr")
 
 
 def _inserted(path: str, text: str) -> str:
