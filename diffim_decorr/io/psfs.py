@@ -33,7 +33,7 @@ _PSFEX_CARDS = ("POLNAXIS", "PSFNAXIS", "PSFAXIS1", "PSFAXIS2", "PSF_SAMP")
 
 
 def read_psf(spec: str | os.PathLike[str], xy0: tuple[int, int] = (0, 0)) -> Array | SpatialKernel:
-    """Read a PSF, normalised to a sum of 1 everywhere.
+    """Read a PSF, normalised to a sum of 1 everywhere but for that of decorr's own outputs.
 
     Parameters
     ----------
@@ -104,8 +104,13 @@ def psf_hdu(path: str, hdus: fits.HDUList, hdu: Any, xy0: tuple[int, int]) -> Ar
         return replace(psf, field=_field(hdus, hdu, psf, name)).shifted(-xy0[0], -xy0[1])
     if pixels.ndim != 2:
         raise InputError(f"{name}: a PSF must be a 2-D image, not an array of shape {pixels.shape}")
-    image: Array = _normalised(pixels[None], name)[0]
+    image: Array = _normalised(pixels[None], name, _is_response(hdus))[0]
     return image
+
+
+def _is_response(hdus: fits.HDUList) -> bool:
+    """Whether a file is an output of decorr, whose PSF is the response to a source: where ψ varies its sum is not 1."""
+    return "DCVERS" in hdus[0].header
 
 
 def _field(hdus: fits.HDUList, hdu: Any, psf: SpatialKernel, name: str) -> Box:
@@ -128,8 +133,8 @@ def _has_pixels(hdu: Any) -> bool:
     return bool(getattr(hdu, "is_image", False) and hdu.shape)
 
 
-def _normalised(images: Array, name: str) -> Array:
-    """PSF images (n, h, w), each divided by its sum."""
+def _normalised(images: Array, name: str, as_it_is: bool = False) -> Array:
+    """PSF images (n, h, w), each divided by its sum unless it is to be left as it is."""
     if max(images.shape[1:]) > _LARGEST_PSF:
         raise InputError(f"{name}: {images.shape[2]} x {images.shape[1]} pixels look like an image, not a PSF")
     if not np.all(np.isfinite(images)):
@@ -137,7 +142,7 @@ def _normalised(images: Array, name: str) -> Array:
     totals = images.sum(axis=(1, 2))
     if not np.all(totals > 0):
         raise InputError(f"{name}: the PSF has a sum of {totals.min():.4g}, which must be positive")
-    normalised: Array = images / totals[:, None, None]
+    normalised: Array = images if as_it_is else images / totals[:, None, None]
     return normalised
 
 
@@ -155,7 +160,7 @@ def _grid(cube: Array, path: str, hdus: fits.HDUList, hdu: Any) -> Array | Spati
         raise InputError(f"{name}: a cube of {len(cube)} PSFs, but {x.size} positions")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise InputError(f"{name}: a position of the PSFs is not finite")
-    images = _normalised(cube, name)
+    images = _normalised(cube, name, _is_response(hdus))
     if len(images) == 1:
         image: Array = images[0]
         return image
