@@ -351,13 +351,14 @@ def _psf_of(path: str, hdus: fits.HDUList, version: int, xy0: tuple[int, int]) -
 
 def _merged(headers: Sequence[fits.Header]) -> fits.Header:
     """The image's header, and below it what the primary header adds."""
-    header = fits.Header()
+    cards: list[fits.Card] = []
     for other in headers:
-        own = {*header, *CONTAINER_CARDS}
+        own = {*(card.keyword for card in cards), *CONTAINER_CARDS}
         for card in readable_cards(other.copy(strip=True)):
             if card.keyword not in own or card.keyword in ("HISTORY", "COMMENT", ""):
-                header.append(card, bottom=True)
-    return header
+                cards.append(card)
+    # All at once: a header takes longer the more cards it has to append one.
+    return fits.Header(cards)
 
 
 def _missing_value(headers: Sequence[fits.Header]) -> float | None:

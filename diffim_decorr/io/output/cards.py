@@ -63,7 +63,7 @@ def without_pixels(inherited: fits.Header | None, own: Container[str] = ()) -> f
     header = fits.Header([fits.Card(*card) for card in _NO_PIXELS])
     for item in kept_cards(inherited):
         if item.keyword not in own:
-            header.append(item, bottom=True)
+            header.append(item, end=True)
     axes = {int(k[5]) for k in header if re.fullmatch(r"CTYPE\d", k)}
     if axes and "WCSAXES" not in header:
         # Without pixels of its own this HDU has to say how many axes its WCS has.

@@ -171,7 +171,7 @@ class OutputFile:
     def _plane_header(self, role: str) -> fits.Header:
         header = fits.Header([fits.Card(*card) for card in self._structure(role)])
         for item in wcs_cards(self._product.header):
-            header.append(item, bottom=True)
+            header.append(item, end=True)
         unit = str((self._product.header or {}).get("BUNIT", "")).strip()
         if unit and len(unit) < 60 and role != "MASK":
             squared = role == "VARIANCE" and not self._layout.sigma
@@ -188,7 +188,7 @@ class OutputFile:
             return header
         lead = fits.Header([fits.Card(*card) for card in self._structure("IMAGE")])
         for item in header.cards[4:]:  # but for SIMPLE, BITPIX, NAXIS and EXTEND
-            lead.append(item, bottom=True)
+            lead.append(item, end=True)
         return lead
 
     def rows(self, _y0: int, _y1: int) -> None:
@@ -254,7 +254,7 @@ class OutputFile:
         header = self._lead()
         blank = (self._room - len(header.tostring(padding=False)) - 2 * 80) // 80
         for _ in range(max(blank, 0)):
-            header.append("", bottom=True)
+            header.append("", end=True)
         text = set_checksum(header, fold(self._sums["IMAGE"]) if self._leading else 0)
         if len(text) != self._room:
             raise RuntimeError("the header outgrew the room that was kept for it")

@@ -96,7 +96,7 @@ class MosaicFile:
         header = self._header(failures, self._written)
         blank = (self._room - len(header.tostring(padding=False)) - 2 * 80) // 80
         for _ in range(max(blank, 0)):
-            header.append("", bottom=True)
+            header.append("", end=True)
         self._drafts["IMAGE"].put(0, set_checksum(header, 0))
 
     def _header(self, failures: dict[str, str], written: int) -> fits.Header:
@@ -109,8 +109,8 @@ class MosaicFile:
         for k, (extension, cause) in enumerate(failures.items(), 1):
             text = f"{extension}: {cause}"[:_LONGEST_CAUSE]
             cards.append((f"DCFAIL{k}", "".join(c if " " <= c <= "~" else "?" for c in text), ""))
-        header.append(LONG_STRINGS, bottom=True)
+        header.append(LONG_STRINGS, end=True)
         for card in cards:
-            header.append(card, bottom=True)
+            header.append(card, end=True)
         header.add_history(f"noise decorrelated by decorr {__version__}")
         return header

@@ -20,9 +20,9 @@ __all__ = ("option_cards", "primary_header", "provenance_cards")
 def primary_header(inherited: fits.Header | None, provenance: list[fits.Card], done: str) -> fits.Header:
     """The difference's header without its pixels, and what was done to it."""
     header = without_pixels(inherited, {card.keyword for card in provenance})
-    header.append(LONG_STRINGS, bottom=True)
+    header.append(LONG_STRINGS, end=True)
     for item in provenance:
-        header.append(item, bottom=True)
+        header.append(item, end=True)
     header.add_history(f"{done} by decorr {__version__}")
     return header
 

@@ -75,12 +75,12 @@ def write_stamp(
     """
     result = fits.Header()
     for card in kept_cards(header):
-        result.append(card, bottom=True)
+        result.append(card, end=True)
     for keyword in [*result.keys()]:
         if keyword.startswith(("CRPIX1", "CRPIX2")) and isinstance(result[keyword], int | float):
             result[keyword] += margin
     for card in provenance_cards(record):
-        result.append(card, bottom=True)
+        result.append(card, end=True)
     result.add_history(f"convolved with a decorrelation kernel by decorr {__version__}")
     with whole_file(path, overwrite) as temporary:
         fits.PrimaryHDU(pixels, result).writeto(temporary, overwrite=True, checksum=True)
