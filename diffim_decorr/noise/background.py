@@ -12,6 +12,7 @@ from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.masks import any_of
+from diffim_decorr.noise.robust import fill_value, level_of, standard_deviation
 from diffim_decorr.noise.sources import mask_sources, smoothed
 
 __all__ = ("IQR_TO_SIGMA", "background_variance", "clipped_mean", "measured_variance")
@@ -21,6 +22,7 @@ Array = NDArray[Any]
 # Pixels read for a mean over the whole image: enough for a variance plane with a scatter of 10 % to give it to 3e-4.
 _SAMPLE = 1 << 17
 IQR_TO_SIGMA = 0.741  # of a Gaussian
+_TINY = " (below 1e-38 single precision has nothing but 0: multiply the images by a factor, to a larger unit)"
 # How much more than usual something must stand out to be a source where the noise itself is measured.
 _CERTAIN = 1.3
 
@@ -79,7 +81,7 @@ def background_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
         values.append(variance[usable])
     mean = clipped_mean(np.concatenate(values))
     if not mean > 0:
-        cause = "every pixel is masked" if positive else "no pixel has a variance > 0"
+        cause = "every pixel is masked" if positive else f"no pixel has a variance > 0{_TINY}"
         raise InputError(f"{exposure.name}: the variance plane cannot be used: {cause}")
     return mean
 
@@ -99,7 +101,8 @@ def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
     cell = min(64, ny, nx)
     rows, columns = ny // cell, nx // cell
     picked = np.unique(np.linspace(0, rows * columns - 1, min(rows * columns, 8 * _SAMPLE // cell**2)).astype(int))
-    residuals = []
+    sigmas: list[float] = []
+    empty = 0
     for index in picked:
         y, x = divmod(int(index), columns)
         box = Box(x * cell, y * cell, (x + 1) * cell, (y + 1) * cell)
@@ -109,37 +112,31 @@ def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
             usable &= image != np.float32(exposure.missing_value)
         if exposure.mask_plane is not None:
             usable &= ~any_of(exposure.mask_plane.read(box), exposure.mask_planes, bad_planes)
+        filled = fill_value(image[usable])
+        if filled is not None:
+            usable &= image != filled
+            empty += 1
         if usable.sum() > cell:
             _without_sources(image, usable)
         if usable.sum() > cell:
-            residuals.append(image[usable] - np.median(image[usable]))
-    if not residuals:
+            sigmas.append(standard_deviation(image[usable]))
+    if not sigmas and not empty:
         raise InputError(f"{exposure.name}: has no variance plane, and no pixels to measure the noise from")
     # The scatter of each cell is robust against sources; the median over cells against cells full of them.
-    sigmas = [_robust_sigma(r) for r in residuals]
-    sigma = float(np.median(sigmas))
+    sigma = float(np.median(sigmas)) if sigmas else 0.0
     if not sigma > 0:
         raise InputError(
             f"{exposure.name}: has no variance plane, and its background has no noise to measure (--svar, --tvar or a "
             "variance, noise or weight file tell it)"
         )
+    if sigma**2 < np.finfo(np.float32).tiny:
+        raise InputError(f"{exposure.name}: its noise has a variance of {sigma**2:.3g}{_TINY}")
     return sigma**2
 
 
 def _without_sources(image: Array, usable: Array) -> None:
     """Leave out pixels near sources, which in crowded fields would raise the level and with it the scatter below it."""
-    smooth = smoothed(np.where(usable, image - np.median(image[usable]), 0.0).astype(np.float32))
+    smooth = smoothed(np.where(usable, image - level_of(image[usable]), 0.0).astype(np.float32))
     # Peaks of correlated noise must not pass for sources: without them the scatter would be too small.
     sigma = _CERTAIN * 1.4826 * float(np.median(np.abs(smooth[usable])))
     mask_sources(usable, smooth, sigma)
-
-
-def _robust_sigma(residuals: Array) -> float:
-    sigma = 1.4826 * np.median(np.abs(residuals))
-    for _ in range(3):
-        # Sources are positive: only the side below the level is clean. A Gaussian's lower half has the whole's rms.
-        below = residuals[(residuals <= 0) & (residuals > -4 * sigma)]
-        if not below.size:
-            return 0.0
-        sigma = float(np.sqrt(np.mean(below**2)))
-    return float(sigma)

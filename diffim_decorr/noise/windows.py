@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.masks import any_of
 from diffim_decorr.noise.correlation import correlation_function, lagged_products
 from diffim_decorr.noise.measured import MeasuredNoise
+from diffim_decorr.noise.robust import is_coarse, level_of, standard_deviation
 from diffim_decorr.noise.sources import mask_sources, smoothed, typical
 
 __all__ = ("ENOUGH", "MOST_WINDOWS", "WINDOWS_AT_ONCE", "SourceFreeWindows", "sample_boxes")
@@ -120,7 +122,7 @@ class SourceFreeWindows:
             images.append(image)
         scales, scatters = [], []
         for image in images:
-            level = np.median(image[valid]) if valid.any() else np.float32(0)
+            level = np.float32(level_of(image[valid])) if valid.any() else np.float32(0)
             flat = np.where(valid, image - level, np.float32(0))
             pair = [smoothed(flat), smoothed(flat, _WIDE_SMOOTHING)]
             scales.append(pair)
@@ -141,7 +143,7 @@ class SourceFreeWindows:
         def products(box: Box, use: Array) -> tuple[Array, Array]:
             pixels = read(box)
             use = use & np.isfinite(pixels)
-            level = np.median(pixels[use]) if use.any() else 0.0
+            level = level_of(pixels[use]) if use.any() else 0.0
             values = np.where(use, pixels - np.float32(level), np.float32(0))
             return lagged_products(values, _MAX_LAG), lagged_products(use, _MAX_LAG)
 
@@ -199,8 +201,18 @@ class SourceFreeWindows:
             pixels = read(box)[use]
             pixels = pixels[np.isfinite(pixels)]
             if pixels.size:
-                residuals.append(pixels - np.median(pixels))
-        return _scatter(np.concatenate(residuals)) if residuals else np.nan
+                residuals.append(pixels - level_of(pixels))
+        if not residuals:
+            return np.nan
+        values = np.concatenate(residuals)
+        return standard_deviation(values, whole=True) if self._coarse else _scatter(values)
+
+    @cached_property
+    def _coarse(self) -> bool:
+        """Whether an image has pixels of so few values that quantiles do not fit; of it or of what is made of it."""
+        most = max(range(len(self.use)), key=lambda k: int(self.use[k].sum()))
+        box, use = self.boxes[most], self.use[most]
+        return any(is_coarse(exposure.image_plane.read(box)[use]) for exposure in self._exposures)
 
 
 def _below(wide: list[Array], own: int | None = None) -> Array:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.planes import Plane
-from diffim_decorr.noise.correlation import MAX_LAG, lagged_products, max_abs_rho, normalised, quick_median
+from diffim_decorr.noise.correlation import MAX_LAG, lagged_products, max_abs_rho, normalised
+from diffim_decorr.noise.robust import level_of, standard_deviation
 from diffim_decorr.qa.diagnosis import Evidence, Model, evidence_in, gathered
 from diffim_decorr.qa.sample import Sample, Window, sample_of
 from diffim_decorr.qa.scatter import (
@@ -174,7 +175,7 @@ def _figures(
         rho_template,
         max_abs_rho(rho_before),
         max_abs_rho(rho_after),
-        float(1.4826 * np.median(np.abs(snr))),
+        standard_deviation(snr, whole=True) if sample.coarse else float(1.4826 * np.median(np.abs(snr))),
         sample.pixels,
         _rho_chi2(rho_after, counts),
         block_std(scatters),
@@ -198,5 +199,5 @@ def _products(window: Window, sample: Sample) -> list[Array]:
     use = window.use
     planes = [use, window.before - np.float32(sample.level_before), window.after - np.float32(sample.level_after)]
     for pixels in window.inputs:
-        planes.append(pixels - np.float32(quick_median(pixels[use])))
+        planes.append(pixels - np.float32(level_of(pixels[use])))
     return [lagged_products(np.where(use, plane, 0), MAX_LAG) for plane in planes]

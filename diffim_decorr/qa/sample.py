@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.planes import Plane
 from diffim_decorr.noise.correlation import quick_median
+from diffim_decorr.noise.robust import is_coarse, level_of, mean_level
 from diffim_decorr.noise.sources import mask_sources, smoothed, typical
 from diffim_decorr.noise.windows import ENOUGH, MOST_WINDOWS, WINDOWS_AT_ONCE, sample_boxes
 
@@ -61,12 +62,26 @@ class Window:
 
 @dataclass(frozen=True)
 class Sample:
-    """Windows, and the levels of the difference before and after in all of them."""
+    """Windows, and the levels of the difference before and after in all of them.
+
+    Parameters
+    ----------
+    windows
+        Of which none may have a pixel that is used.
+    level_before, level_after
+        Medians of the difference and of the decorrelated difference.
+    pixels
+        How many are used.
+    coarse
+        Whether an input has integer pixels, or multiples of a gain, that are not small against its noise: the
+        difference then has lumps in its distribution, which quantiles do not fit.
+    """
 
     windows: list[Window]
     level_before: float
     level_after: float
     pixels: int
+    coarse: bool = False
 
 
 def sample_of(
@@ -89,11 +104,16 @@ def sample_of(
         used = sum(int(window.use.sum()) for window in windows)
         if used >= ENOUGH:
             break
+    if not used:
+        return Sample(windows, np.nan, np.nan, 0)
+    most = max(windows, key=lambda window: int(window.use.sum()))
+    coarse = any(is_coarse(pixels[most.use]) for pixels in most.inputs)
 
     def level(name: str) -> float:
-        return float(np.median(np.concatenate([getattr(window, name)[window.use][::_EVERY] for window in windows])))
+        values = np.concatenate([getattr(window, name)[window.use][:: 1 if coarse else _EVERY] for window in windows])
+        return mean_level(values) if coarse else float(np.median(values))
 
-    return Sample(windows, level("before"), level("after"), used) if used else Sample(windows, np.nan, np.nan, 0)
+    return Sample(windows, level("before"), level("after"), used, coarse)
 
 
 def _load(
@@ -111,7 +131,7 @@ def _load(
     flat, smooth, scatter = [], [], []
     for values in pixels:
         # The level of an input is its background, which need not be flat: it is taken off window by window.
-        level = np.float32(quick_median(values[use]))
+        level = np.float32(level_of(values[use]))
         flat.append(np.where(use, values - level, np.float32(0)))
         smooth.append(smoothed(flat[-1]))
         scatter.append(1.4826 * quick_median(np.abs(smooth[-1][use])))
