@@ -170,7 +170,7 @@ def load_exposure(
             own_variance = _variance_of(path, hdus, layers, image.shape, name, remarks)
         if mask is None and "mask" in layers.companions:
             hdu = layers.companions["mask"]
-            own_mask = named_planes(_fitting(path, hdus, hdu, image.shape, name), path, hdus, hdu, bad_bits)
+            own_mask = named_planes(_fitting(path, hdus, hdu, image.shape, name), path, hdus, hdu, bad_bits, remarks)
         xy0, missing_value = parent_origin(headers, name), _missing_value(headers)
         own_psf, psf_fault = None, None
         if psf is None:
@@ -184,13 +184,14 @@ def load_exposure(
         for role, other in given.items()
         if other is not None
     ]
-    mask_plane, mask_planes = own_mask if mask is None else _read_mask(mask, owner, image.shape, name, bad_bits)
+    if mask is not None:
+        own_mask = _read_mask(mask, owner, image.shape, name, bad_bits, remarks)
     _check_pixels(image, missing_value, name)
     return Exposure(
         image,
         planes[0] if planes else own_variance,
-        mask_plane,
-        mask_planes=mask_planes,
+        own_mask[0],
+        mask_planes=own_mask[1],
         header=_merged(headers),
         psf=own_psf if psf is None else read_psf(psf, xy0),
         xy0=xy0,
@@ -309,12 +310,12 @@ def _read_plane(spec: Spec, role: Role, image: Owner, shape: tuple[int, int], ow
 
 
 def _read_mask(
-    spec: Spec, image: Owner, shape: tuple[int, int], owner: str, bad_bits: int | None
+    spec: Spec, image: Owner, shape: tuple[int, int], owner: str, bad_bits: int | None, remarks: list[str]
 ) -> tuple[Plane | None, dict[str, int]]:
     path, extension = split_spec(spec)
     with open_fits(path) as hdus:
         hdu = asked_for(path, hdus, extension, "mask", image)
-        return named_planes(_fitting(path, hdus, hdu, shape, owner), path, hdus, hdu, bad_bits)
+        return named_planes(_fitting(path, hdus, hdu, shape, owner), path, hdus, hdu, bad_bits, remarks)
 
 
 def _fitting(path: str, hdus: fits.HDUList, hdu: Any, shape: tuple[int, int], owner: str) -> Plane:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from diffim_decorr.errors import InputError, UsageError
+from diffim_decorr.geometry import Box
+from diffim_decorr.images.masks import unsigned
 from diffim_decorr.images.planes import DerivedPlane, Plane
 from diffim_decorr.io.hdus import hdu_label, holds_integers
 
@@ -73,11 +76,57 @@ _ZTF_DQ = {
 # bleed trail is saturated too; a transient, or what differs from other exposures, is no defect.
 _NOIRLAB_DQ = {0: "BAD", 1: "SAT", 2: "INTRP", 4: "CR", 6: "SAT", 7: "TRANSIENT"}
 _NOIRLAB_CODES = {1: "BAD", 2: "NO_DATA", 3: "SAT", 4: "SAT", 5: "CR", 6: "LOW_WEIGHT", 7: "TRANSIENT", 8: "STREAK"}
-# Names in LSST's files of 2026 (lsst.images) for what its planes were called before.
-_LSST_NAMES = {"SATURATED": "SAT", "INTERPOLATED": "INTRP", "COSMIC_RAY": "CR", "DETECTION_EDGE": "EDGE"}
+# DES image masks, despyfits' "maskbits": bad pixel map, saturated, interpolated, no signal, cosmic ray, near a bright
+# star, bleed trails, crosstalk of a saturated source, edge, satellite trail, doubtful, corrected, near the edge, tape.
+_DES_MSK = {
+    0: "BAD",
+    1: "SAT",
+    2: "INTRP",
+    3: "BAD",
+    4: "CR",
+    5: "STAR",
+    6: "SAT",
+    7: "SAT",
+    8: "CROSSTALK",
+    9: "EDGE",
+    10: "STREAK",
+    11: "SUSPECT",
+    12: "FIXED",
+    13: "NEAR_EDGE",
+    14: "TAPE_BUMP",
+}
+# Gemini, DRAGONS' definitions of DQ.
+_GEMINI_DQ = {0: "BAD", 1: "NONLINEAR", 2: "SAT", 3: "CR", 4: "NO_DATA", 5: "OVERLAP", 6: "UNILLUMINATED"}
+# LCO's BANZAI: bad pixel map, saturated, low quality, cosmic ray.
+_BANZAI_BPM = {0: "BAD", 1: "SAT", 2: "BAD", 3: "CR"}
 # HOTPANTS' output mask (-omi): FLAG_OUTPUT_ISBAD; the other bits are remarks about the inputs.
 _HOTPANTS_MASK = "HOTPANTS OUTPUT MASK IMAGE"
 _HOTPANTS_BAD = {15: "BAD"}
+
+# Names that cards give to planes for what LSST's planes have been called so far. LSST's files of 2026 (lsst.images):
+_LSST_NAMES = {"SATURATED": "SAT", "INTERPOLATED": "INTRP", "COSMIC_RAY": "CR", "DETECTION_EDGE": "EDGE"}
+# SPHEREx, header of FLAGS: data lost on board, overflows, errors of processing on board, pixels that are permanently
+# unusable, jumps in the ramp. SOURCE and FULLSAMPLE are no defects.
+_SPHEREX_NAMES = {
+    "MISSING_DATA": "NO_DATA",
+    "OVERFLOW": "SAT",
+    "SUR_ERROR": "BAD",
+    "NONFUNC": "BAD",
+    "TRANSIENT": "CR",
+}
+# Pan-STARRS, header of its masks: defects of the detector and of its calibration, and what has no data.
+_PS1_NAMES = {
+    "DETECTOR": "BAD",
+    "FLAT": "BAD",
+    "DARK": "BAD",
+    "CTE": "BAD",
+    "LOW": "BAD",
+    "BLANK": "NO_DATA",
+    "CONV.BAD": "BAD",
+}
+
+_SAMPLE = 1 << 20  # pixels
+_MOST_LISTED = 8
 
 
 def bit_flags(text: str | int) -> int:
@@ -114,7 +163,7 @@ def bit_flags(text: str | int) -> int:
 
 
 def named_planes(
-    plane: Plane, path: str, hdus: fits.HDUList, hdu: Any, bad_bits: int | None
+    plane: Plane, path: str, hdus: fits.HDUList, hdu: Any, bad_bits: int | None, remarks: list[str]
 ) -> tuple[Plane, dict[str, int]]:
     """A mask of named planes where the file says what its bits mean, otherwise one where all but zero is BAD.
 
@@ -126,42 +175,111 @@ def named_planes(
         Where they come from.
     bad_bits
         Bits that make a pixel BAD, and are all that counts, in a mask that does not name its planes.
+    remarks
+        Takes what a user should know.
     """
     label = hdu_label(path, hdus, hdu)
     if not holds_integers(hdu):
         plane = DerivedPlane(plane, _whole)
-    names = _plane_cards(hdu, label)
-    if names:
-        return plane, names
+    named = _plane_cards(hdu, label)
+    if named:
+        unnamed = _bits_in(_sampled(plane)) - set(named)
+        if unnamed:
+            remarks.append(
+                f"{label}: its header has no name for the bits {_listed(unnamed)} of its pixels, which are not used "
+                "(a card MP_BAD and the like would name one)"
+            )
+        return _renamed(plane, named)
     headers = (hdu.header, hdus[0].header)
     codes = _codes(headers)
     if bad_bits is not None:
         if codes:
             raise InputError(f"{label}: a pixel of this mask holds one code, no bits that could be selected")
         return DerivedPlane(plane, partial(_any_of, bits=bad_bits)), {"BAD": 0}
-    meanings = codes or _bits(hdu, headers)
-    if not meanings:
-        return DerivedPlane(plane, _nonzero), {"BAD": 0}
+    if codes:
+        planes = _first_of_each(codes)
+        return DerivedPlane(plane, partial(_of_codes, meanings=codes, planes=planes)), planes
+    meanings = _bits(hdu, headers)
+    if meanings:
+        planes = _first_of_each(meanings)
+        return DerivedPlane(plane, partial(_regrouped, meanings=meanings, planes=planes)), planes
+    remarks += _unknown(_sampled(plane), label)
+    return DerivedPlane(plane, _nonzero), {"BAD": 0}
+
+
+def _first_of_each(meanings: dict[int, str]) -> dict[str, int]:
+    """The first bit, or code, of each plane, which becomes the bit of all."""
     planes: dict[str, int] = {}
     for number, name in meanings.items():
         planes.setdefault(name, number)
-    return DerivedPlane(plane, partial(_of_codes if codes else _regrouped, meanings=meanings, planes=planes)), planes
+    return planes
 
 
-def _plane_cards(hdu: Any, label: str) -> dict[str, int]:
-    """The planes that cards name: ``MP_name`` with the number of a bit, or ``MSKNnnnn`` with its value in MSKMnnnn."""
-    names: dict[str, int] = {}
+def _renamed(plane: Plane, named: dict[int, str]) -> tuple[Plane, dict[str, int]]:
+    """A mask whose planes are called as those of LSST, as far as they are the same."""
+    if "SUR_ERROR" in named.values():
+        named = {bit: _SPHEREX_NAMES.get(name, name) for bit, name in named.items()}
+    planes = _first_of_each(named)
+    if len(planes) == len(named):
+        return plane, planes
+    return DerivedPlane(plane, partial(_regrouped, meanings=named, planes=planes)), planes
+
+
+def _sampled(plane: Plane) -> Array:
+    """Some rows all over a mask."""
+    ny, nx = plane.shape
+    return unsigned(plane.read_every(Box(0, 0, nx, ny), (max(1, ny * nx // _SAMPLE), 1)))
+
+
+def _bits_in(mask: Array) -> set[int]:
+    together = int(np.bitwise_or.reduce(mask, axis=None))
+    return {bit for bit in range(together.bit_length()) if together >> bit & 1}
+
+
+def _listed(bits: set[int]) -> str:
+    """Values of bits."""
+    shown = ", ".join(str(1 << bit) for bit in sorted(bits)[:_MOST_LISTED])
+    return shown + ("…" if len(bits) > _MOST_LISTED else "")
+
+
+def _unknown(mask: Array, label: str) -> Iterator[str]:
+    """What to say of a mask of which nothing is known."""
+    flagged = mask[mask != 0]
+    if not flagged.size:
+        return
+    if (flagged != flagged[0]).any():
+        yield (
+            f"{label}: it is not known what its bits {_listed(_bits_in(flagged))} mean: every pixel but 0 is BAD, "
+            f"{flagged.size / mask.size:.2g} of all (--dq-bad selects bits)"
+        )
+    if flagged.size > 0.5 * mask.size:
+        yield (
+            f"{label}: {flagged.size / mask.size:.2g} of its pixels are not 0, and so BAD: should 0 mark bad pixels in "
+            "it, give a mask in which it marks good ones"
+        )
+
+
+def _plane_cards(hdu: Any, label: str) -> dict[int, str]:
+    """What cards call the bits: ``MP_name`` with a number, or a name in MSKNnnnn (MSKNAMnn) and a value in MSKMnnnn
+    (MSKVALnn).
+    """
+    names: dict[int, str] = {}
     for card in hdu.header.cards:
         keyword = card.keyword.upper()
+        numbered = re.fullmatch(r"MSK(N|NAM)(\d+)", keyword)
         if keyword.startswith("MP_"):
-            names[keyword[3:]] = _bit(card.value, keyword, label)
-        elif re.fullmatch(r"MSKN\d+", keyword):
-            value_card = f"MSKM{keyword[4:]}"
+            names.setdefault(_bit(card.value, keyword, label), keyword[3:])
+        elif numbered:
+            pan_starrs = numbered.group(1) == "NAM"
+            value_card = f"{'MSKVAL' if pan_starrs else 'MSKM'}{numbered.group(2)}"
+            name = str(card.value).strip().upper()
+            if pan_starrs and name.endswith(".VALUE"):
+                continue  # no bit but several, or a mark for internal use
             value = hdu.header.get(value_card)
             if isinstance(value, bool) or not isinstance(value, int) or value <= 0 or value & (value - 1):
                 raise InputError(f"{label}: card {value_card} = {value!r} is not the value of a bit, a power of 2")
-            name = str(card.value).strip().upper()
-            names[_LSST_NAMES.get(name, name)] = _bit(value.bit_length() - 1, value_card, label)
+            known = _PS1_NAMES if pan_starrs else _LSST_NAMES
+            names.setdefault(_bit(value.bit_length() - 1, value_card, label), known.get(name, name).replace(".", "_"))
     return names
 
 
@@ -193,9 +311,15 @@ def _bits(hdu: Any, headers: tuple[fits.Header, ...]) -> dict[int, str] | None:
     comments = [str(hdu.header.comments[key]).upper() if key in hdu.header else "" for key in ("BIT02", "BIT08")]
     if "RESPONSIVITY" in comments[0] and "SATUR" in comments[1]:
         return _ZTF_DQ
+    telescope, instrument, detector = (_text(headers[1:], key) for key in ("TELESCOP", "INSTRUME", "DETECTOR"))
+    if hdu.name == "MSK":
+        return _DES_MSK
+    if hdu.name == "BPM" and (_text(headers[1:], "ORIGIN").startswith("LCO") or "L1IDMASK" in headers[1]):
+        return _BANZAI_BPM
     if hdu.name != "DQ":
         return None
-    telescope, instrument, detector = (_text(headers[1:], key) for key in ("TELESCOP", "INSTRUME", "DETECTOR"))
+    if telescope.startswith("GEMINI"):
+        return _GEMINI_DQ
     if telescope == "JWST":
         return _JWST_DQ
     if telescope == "HST" and instrument in ("ACS", "WFC3"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from diffim_decorr import Exposure, InputError, read_exposure
+from diffim_decorr import DecorrWarning, Exposure, InputError, read_exposure
 from diffim_decorr.options import REPLACED_PLANES
 from support.command import quickly, succeed
 from support.files import INPUTS, SHAPE, gzipped, has_plane, image_hdu, make_inputs, write_hdus
@@ -56,6 +56,100 @@ def test_data_quality_of_others(path: Path, cards: dict[str, str]) -> None:
     exposure = dq_file(path, np.arange(15), "i2", **cards)
     assert exposure.mask_planes == {"BAD": 0}
     assert set(np.flatnonzero(exposure.mask[5])) == set(range(15))
+
+
+# Masks of other surveys
+
+SURVEYS = {
+    "DES": (
+        "MSK",
+        {},
+        {"BAD": [1, 4], "SAT": [2, 7, 8], "INTRP": [3], "CR": [5], "STAR": [6], "EDGE": [10], "STREAK": [11]},
+        ("STAR", "SUSPECT", "FIXED", "NEAR_EDGE", "TAPE_BUMP"),
+    ),
+    "Gemini": (
+        "DQ",
+        {"TELESCOP": "Gemini-South"},
+        {"BAD": [1], "NONLINEAR": [2], "SAT": [3], "CR": [4], "NO_DATA": [5], "OVERLAP": [6]},
+        ("OVERLAP", "NONLINEAR", "UNILLUMINATED"),
+    ),
+    "BANZAI": ("BPM", {"ORIGIN": "LCOGT"}, {"BAD": [1, 3], "SAT": [2], "CR": [4]}, ()),
+}
+
+
+@pytest.mark.parametrize("survey", SURVEYS)
+def test_bits_of_surveys(path: Path, survey: str) -> None:
+    name, primary, expected, kept = SURVEYS[survey]
+    exposure = read_exposure(write_hdus(path, image_hdu(IMAGE, "SCI"), image_hdu(every_bit("i4"), name), **primary))
+    assert {plane: pixels_of(exposure, plane) for plane in expected} == expected
+    assert all(sources_are_kept(exposure, plane) for plane in kept)
+    assert not exposure.remarks
+
+
+def named(path: Path, cards: dict[str, Any], bits: int, name: str = "MASK") -> Exposure:
+    """An exposure with a mask of so many bits and with such cards."""
+    mask = image_hdu(every_bit("i4", bits), name)
+    mask.header.update(cards)
+    return read_exposure(write_hdus(path, image_hdu(IMAGE, "IMAGE"), mask))
+
+
+def test_planes_of_spherex(path: Path) -> None:
+    """Named as in FLAGS; known sources, and pixels whose whole history was sent down, are no defects."""
+    bits = {"TRANSIENT": 0, "OVERFLOW": 1, "SUR_ERROR": 2, "NONFUNC": 6, "MISSING_DATA": 9, "HOT": 10}
+    bits |= {"FULLSAMPLE": 12, "SOURCE": 21, **{f"B{k}": k for k in (3, 4, 5, 7, 8, 11, *range(13, 21))}}
+    exposure = named(path, {f"HIERARCH MP_{name}": bit for name, bit in bits.items()}, 22, "FLAGS")
+    expected = {"CR": [1], "SAT": [2], "BAD": [3, 7], "NO_DATA": [10], "HOT": [11], "FULLSAMPLE": [13], "SOURCE": [22]}
+    assert {plane: pixels_of(exposure, plane) for plane in expected} == expected
+    assert sources_are_kept(exposure, "SOURCE")
+    assert sources_are_kept(exposure, "FULLSAMPLE")
+
+
+def test_planes_of_pan_starrs(path: Path) -> None:
+    """Names and values in cards; the last ones are of no single bit, or for internal use."""
+    names = ("DETECTOR", "FLAT", "DARK", "BLANK", "CTE", "SAT", "LOW", "SUSPECT", "BURNTOOL", "CR", "SPIKE", "GHOST")
+    names += ("STREAK", "STARCORE", "CONV.BAD", "CONV.POOR", "MASK.VALUE", "MARK.VALUE")
+    values = [*(1 << k for k in range(8)), 128, *(1 << k for k in range(8, 15)), 8575, 32768]
+    cards = {f"MSKNAM{k:02}": name for k, name in enumerate(names)}
+    cards |= {f"MSKVAL{k:02}": value for k, value in enumerate(values)}
+    exposure = named(path, cards, 15)
+    expected = {"BAD": [1, 2, 3, 5, 7, 14], "NO_DATA": [4], "SAT": [6], "SUSPECT": [8], "CR": [9], "SPIKE": [10]}
+    expected |= {"GHOST": [11], "STREAK": [12], "STARCORE": [13], "CONV_POOR": [15]}
+    assert {plane: pixels_of(exposure, plane) for plane in exposure.mask_planes} == expected
+    assert not exposure.remarks
+
+
+# Masks of which not all is known
+
+
+def test_bits_without_a_name_are_told(path: Path) -> None:
+    with pytest.warns(DecorrWarning, match=r"\[MASK\]: its header has no name for the bits 2, 16 of its pixels"):
+        exposure = named(path, {"MP_BAD": 0, "MP_SAT": 2, "MP_CR": 3, "MP_TOP": 31}, 5)
+    assert exposure.mask_planes == {"BAD": 0, "SAT": 2, "CR": 3, "TOP": 31}
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "i8", "f4"])
+def test_what_is_done_with_unknown_bits_is_told(path: Path, dtype: str) -> None:
+    mask = np.zeros(IMAGE.shape, dtype)
+    mask[1, 2], mask[3, 4] = 4, 64
+    write_hdus(path, image_hdu(IMAGE, "IMAGE"), image_hdu(mask, "MASK"))
+    with pytest.warns(DecorrWarning, match=r"not known what its bits 4, 64 mean: every pixel but 0 is BAD.*--dq-bad"):
+        exposure = read_exposure(path)
+    assert np.argwhere(has_plane(exposure, "BAD")).tolist() == [[1, 2], [3, 4]]
+    assert not read_exposure(path, dq_bad="4").remarks
+
+
+@pytest.mark.parametrize("value", [1, 4, 255])
+def test_masks_of_one_value_need_no_names(path: Path, value: int) -> None:
+    write_hdus(path, image_hdu(IMAGE, "IMAGE"), image_hdu((value * (MASK > 55)).astype("u1"), "MASK"))
+    exposure = read_exposure(path)
+    assert not exposure.remarks
+    np.testing.assert_array_equal(has_plane(exposure, "BAD"), MASK > 55)
+
+
+def test_masks_that_count_the_other_way_round_are_told(path: Path) -> None:
+    write_hdus(path, image_hdu(IMAGE, "IMAGE"), image_hdu((MASK < 55).astype("u1"), "MASK"))
+    with pytest.warns(DecorrWarning, match=r"0\.\d+ of its pixels are not 0, and so BAD: should 0 mark bad pixels"):
+        read_exposure(path)
 
 
 # LSST's files of 2026
