@@ -20,6 +20,7 @@ from diffim_decorr.engine.job import Job, VariancePlane
 from diffim_decorr.engine.schedule import Progress, convolve_image
 from diffim_decorr.engine.sinks import MemorySink
 from diffim_decorr.errors import InputError
+from diffim_decorr.images.background import local_background
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.union import MaskUnion
 from diffim_decorr.io.atomic import check_output
@@ -245,10 +246,11 @@ def _job(exposure: Exposure, psi: DecorrelationKernel, options: ApplyOptions) ->
     squares = mapped(psi.kernel, np.square) if variances else SpatialKernel.identity()
     return Job(
         image=exposure.image_plane,
-        missing_value=exposure.missing_value,
+        fills=exposure.fills,
         regions=psi.kernel.boxes,
         masks=MaskUnion.of((exposure,)),
-        replaced=options.replace_planes or (),
+        # What else the run had replaced is told by the mask of its result.
+        replaced=(*options.replace_planes, "DECORR_FILLED") if options.replace_planes else (),
         psi=psi.kernel,
         footprint=mapped(psi.kernel, _shares),
         variances=variances,
@@ -258,6 +260,7 @@ def _job(exposure: Exposure, psi: DecorrelationKernel, options: ApplyOptions) ->
         bad_fraction=Options.bad_fraction if options.bad_fraction is None else options.bad_fraction,
         threads=Options(threads=options.threads).workers,
         margin=psi.margin,
+        background=local_background(exposure, psi.variance**0.5),
     )
 
 

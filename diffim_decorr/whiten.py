@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffim_decorr.difference.subtraction import Subtraction
-from diffim_decorr.engine.job import Job, VariancePlane
+from diffim_decorr.engine.job import Input, Job, VariancePlane
 from diffim_decorr.engine.tile_work import TileWork
 from diffim_decorr.geometry import Box
+from diffim_decorr.images.background import local_background
+from diffim_decorr.images.masks import plane_bits
+from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.correlation import correlation_function, max_abs_rho
 from diffim_decorr.noise.models import MODELS, Noise
 from diffim_decorr.noise.windows import SourceFreeWindows
@@ -31,6 +34,7 @@ _NOTABLE_VARIATION = 0.02
 _NOTABLE_CALIBRATION = 0.1
 # What a first ψ left is whitened as well if it stands out of its statistical error by this factor.
 _SIGNIFICANT = 5.0
+_PLACES = 3  # along each axis of the field, or of each region, at which the matching kernel is looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +126,7 @@ def _job(
 ) -> Job:
     return Job(
         image=subtraction.difference.image_plane,
-        missing_value=subtraction.difference.missing_value,
+        fills=subtraction.difference.fills,
         regions=subtraction.matching.kernel.boxes,
         masks=subtraction.masks,
         replaced=options.replace_planes,
@@ -134,7 +138,32 @@ def _job(
         sigma=(noise.svar + noise.tvar) ** 0.5,
         bad_fraction=options.bad_fraction,
         threads=options.workers,
+        inputs=tuple(_inputs(subtraction, options)),
+        background=local_background(subtraction.difference, (noise.svar + noise.tvar) ** 0.5),
     )
+
+
+def _inputs(subtraction: Subtraction, options: Options) -> Iterator[Input]:
+    """The images that the difference was made of, and how far their pixels reach."""
+    for exposure, kernel in zip((subtraction.science, subtraction.template), subtraction.sides, strict=True):
+        mask, bits = exposure.mask_plane, plane_bits(exposure.mask_planes, options.replace_planes)
+        spread = None if max(kernel.shape) == 1 else _spread(kernel, subtraction.shape)
+        yield Input(exposure.image_plane, exposure.fills, mask if bits else None, bits, spread)
+
+
+def _spread(kernel: SpatialKernel, shape: tuple[int, int]) -> Array:
+    """The largest share that a pixel has in each of its neighbours, at any of some places of the field."""
+    boxes = kernel.boxes or (Box(0, 0, shape[1], shape[0]),)
+    places = [
+        (x, y)
+        for box in boxes
+        for x in np.linspace(box.x0, box.x1 - 1, _PLACES)
+        for y in np.linspace(box.y0, box.y1 - 1, _PLACES)
+    ]
+    images = np.abs(kernel.sample(*np.array(places).T))
+    totals = images.sum(axis=(1, 2), keepdims=True)
+    largest: Array = (images / np.where(totals > 0, totals, 1)).max(axis=0)
+    return largest
 
 
 def _residual(job: Job, windows: SourceFreeWindows) -> Array | None:

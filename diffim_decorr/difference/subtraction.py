@@ -33,6 +33,8 @@ class Subtraction:
         The images, all of one shape.
     matching
         The matching kernel.
+    sides
+        What the science image and the template were convolved with.
     contributions
         The images that the difference is made of: science and template, or those of stacks.
     weights
@@ -52,6 +54,7 @@ class Subtraction:
     template: Exposure
     difference: Exposure
     matching: MatchingKernel
+    sides: tuple[SpatialKernel, SpatialKernel]
     contributions: tuple[Contribution, ...]
     weights: tuple[float, ...]
     kernels: tuple[SpatialKernel, ...]
@@ -121,14 +124,16 @@ def subtraction_of(
     placed = tuple(c if c.kernel is None else replace(c, kernel=_placed(c.kernel, difference)) for c in contributions)
     contributions = placed or _ordinary(science, template, options)
     _check(science, template, difference, matching, options, contributions)
+    sides = matching.sides(options.convolved, own)
     return Subtraction(
         science,
         template,
         difference,
         matching,
+        sides,
         contributions,
         weights_of(contributions),
-        total_kernels(contributions, matching.sides(options.convolved, own)),
+        total_kernels(contributions, sides),
         MaskUnion.of((difference, science, template)),
         _point_source(science, template, matching, options, psf, own),
         (

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
 
 from diffim_decorr.engine.tiles import Tiling
 from diffim_decorr.geometry import Box
+from diffim_decorr.images.absent import Fill
+from diffim_decorr.images.background import NO_BACKGROUND, LocalBackground
 from diffim_decorr.images.planes import Plane
 from diffim_decorr.images.union import MaskUnion
 from diffim_decorr.kernels.bank import KernelBank
 from diffim_decorr.kernels.spatial import SpatialKernel
 
-__all__ = ("Job", "VariancePlane")
+__all__ = ("Input", "Job", "VariancePlane")
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +30,33 @@ class VariancePlane:
 
 
 @dataclass(frozen=True, eq=False)
+class Input:
+    """An image that the difference was made of.
+
+    Parameters
+    ----------
+    plane, fills
+        The image, and values that stand for no data in it.
+    mask, bits
+        Its own mask and those bits of it whose pixels are replaced; None if there is no such mask.
+    spread
+        How far its pixels reach into the difference: the share that each has in its neighbours (h, w), for an image
+        that was convolved; None for one that was not.
+    """
+
+    plane: Plane
+    fills: tuple[Fill, ...]
+    mask: Plane | None = None
+    bits: int = 0
+    spread: Array | None = None
+
+    @property
+    def reach(self) -> int:
+        """Of its pixels, along an axis."""
+        return 0 if self.spread is None else max(self.spread.shape) // 2
+
+
+@dataclass(frozen=True, eq=False)
 class Job:
     """An image to be convolved with ψ, and what goes with it.
 
@@ -30,8 +64,12 @@ class Job:
     ----------
     image
         The image, (ny, nx).
-    missing_value
-        Pixels of this value hold no data, besides those that are not finite; None if there is no such value.
+    fills
+        Values that stand for no data, besides what is not finite.
+    inputs
+        The images that it was made of: where they hold no data, it holds none.
+    background
+        What stands in for pixels that are replaced.
     regions
         Rectangles outside of which there was no matching kernel, and so is no image; none if it was everywhere.
     masks
@@ -57,7 +95,7 @@ class Job:
     """
 
     image: Plane
-    missing_value: float | None
+    fills: tuple[Fill, ...]
     regions: tuple[Box, ...]
     masks: MaskUnion
     replaced: tuple[str, ...]
@@ -70,6 +108,8 @@ class Job:
     bad_fraction: float
     threads: int
     margin: int = 0
+    inputs: tuple[Input, ...] = ()
+    background: LocalBackground = NO_BACKGROUND
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -79,7 +119,8 @@ class Job:
     @property
     def halo(self) -> int:
         """How many pixels around a tile it takes to work on it."""
-        return max(max(self.psi.shape) // 2, self.variance_kernels.reach, self.margin)
+        beyond = max((source.reach for source in self.inputs), default=0)
+        return max(max(self.psi.shape) // 2 + beyond, self.variance_kernels.reach, self.margin)
 
     def tiling(self, shape: tuple[int, int] | None = None) -> Tiling:
         """Tiles of the image, or of windows of some shape."""

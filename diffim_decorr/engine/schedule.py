@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 _BUDGET = 360 << 20
 # Arrays of the transforms' size that a thread works with, and more for each variance plane; their rows, with as many
 # planes of input and output.
-_ARRAYS, _ARRAYS_EACH = 11, 2
+_ARRAYS, _ARRAYS_EACH = 13, 2
 _PLANES, _PLANES_EACH = 7, 1
 
 

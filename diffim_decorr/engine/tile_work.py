@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from diffim_decorr.engine.convolve import TileConvolver, Workspace
 from diffim_decorr.engine.flags import Flags
 from diffim_decorr.engine.job import Job
+from diffim_decorr.engine.kernel_sums import KernelSums
+from diffim_decorr.engine.reach import Reach
 from diffim_decorr.engine.tiles import Tiling
 from diffim_decorr.engine.variance import VariancePropagation
 from diffim_decorr.geometry import Box
+from diffim_decorr.images.absent import absent
 from diffim_decorr.kernels.bank import KernelBank
 
 __all__ = ("TileWork",)
@@ -33,12 +36,16 @@ class TileWork:
         self._workspace = Workspace()
         self._filter = TileConvolver(KernelBank.of(job.psi), self.tiling, self._workspace)
         self._variance = VariancePropagation(job, self.tiling, self._workspace, self._buffer)
+        self._reaches = [Reach(source, job, self.tiling) for source in job.inputs]
+        self._level = job.background.level
+        self._sums = KernelSums(KernelBank.of(job.psi), job.shape)
         self._flags = Flags(job, self.tiling, self._workspace, self._buffer)
         # A filter that amplifies does so with rounding errors, too.
         amplification = max(1.0, float(np.abs(job.psi.basis).sum(axis=(1, 2)).max()))
         self._bright = _BRIGHT * job.sigma / amplification
         self._replace_bits = job.masks.bits(job.replaced)
         self._no_data = job.masks.bits(["NO_DATA"])
+        self._filled_bit = job.masks.bits(["DECORR_FILLED"])
 
     def __call__(self, tile: Box, image: Array, mask: Array, variance: Array) -> None:
         """Put the result's pixels into arrays of the tile's shape."""
@@ -49,16 +56,25 @@ class TileWork:
         padded, pixels = self._buffer("image", window, inside)
         job.image.read_into(inside, pixels)
         bits = job.masks.read(inside)
-        missing = self._missing(pixels, inside)
-        replaced = _either(missing, bits & self._replace_bits)
+        missing, reached = self._missing(pixels, tile, inside)
+        replaced = _either(missing, (bits & self._replace_bits) != 0)
+        # What an input's defects have become is replaced as well; of the variance planes they take no part.
+        filled = replaced if reached is None else _either(replaced, reached)
         lost = None if missing is None else pixels[own].copy()
-        if replaced is not None:
-            pixels[replaced] = 0
+        if self._level:
+            pixels -= np.float32(self._level)
+        if filled is not None:
+            background = job.background.within(inside)
+            pixels[filled] = background[filled] if isinstance(background, np.ndarray) else background
         bright = not (-self._bright <= pixels.min() and pixels.max() <= self._bright)
         image[...] = self._filter(tile, [padded.astype(np.float64) if bright else padded])
+        if self._level:  # of an image that is the same everywhere the filter makes its sum
+            image += self._sums.whole(tile, [self._level])
         variance[...] = self._variance(tile, window, inside, replaced)
         mask[...] = bits[own]
-        self._flags(tile, window, inside, mask, replaced)
+        self._flags(tile, window, inside, mask, filled)
+        if filled is not None:
+            mask[filled[own]] |= self._filled_bit
         if missing is not None and lost is not None:
             hole = missing[own]
             image[hole] = np.where(np.isfinite(lost), np.nan, lost)[hole]
@@ -69,6 +85,7 @@ class TileWork:
         """As `Plane.held`, for all that is read for tiles in the same row."""
         inside = tile.grown(self.tiling.halo).clipped(self._job.shape)
         planes = [self._job.image, *(variance.plane for variance in self._job.variances)]
+        planes += [source.plane for source in self._job.inputs]
         return [self._job.masks.held(inside.y0, inside.y1), *(p.held(inside.y0, inside.y1) for p in planes)]
 
     def pixels(self, box: Box) -> tuple[Array, Array]:
@@ -79,20 +96,21 @@ class TileWork:
         image[(mask & self._job.masks.bits(("NO_DATA", "EDGE", "DECORR_BAD"))) != 0] = np.nan
         return image, variance
 
-    def _missing(self, pixels: Array, inside: Box) -> Array | None:
-        """Pixels without a value or without a matching kernel; None if there are none."""
-        value, regions = self._job.missing_value, self._job.regions
-        if value is None and not regions and np.isfinite(pixels.min()) and np.isfinite(pixels.max()):
-            return None
-        missing = ~np.isfinite(pixels)
-        if value is not None:
-            missing |= pixels == np.float32(value)
-        if regions:
+    def _missing(self, pixels: Array, tile: Box, inside: Box) -> tuple[Array | None, Array | None]:
+        """Pixels without a value, in the image or in what it was made of, or without a matching kernel; and those that
+        defects of a convolved image have reached. None if there are none."""
+        missing, reached = absent(pixels, self._job.fills), None
+        for reach in self._reaches:
+            hole, far = reach(tile, inside)
+            missing = hole if missing is None else missing if hole is None else missing | hole
+            reached = far if reached is None else reached if far is None else reached | far
+        if self._job.regions:
             uncovered = np.ones(inside.shape, dtype=bool)
-            for box in regions:
+            for box in self._job.regions:
                 uncovered[box.shifted(-inside.x0, -inside.y0).clipped(inside.shape).slices] = False
-            missing |= uncovered
-        return missing if missing.any() else None
+            if uncovered.any():
+                missing = _either(missing, uncovered)
+        return missing, reached
 
     def _buffer(self, name: str, window: Box, inside: Box) -> tuple[Array, Array]:
         """An array of the transforms' shape for a tile's window, zero outside the image, and the part inside."""
@@ -106,9 +124,8 @@ class TileWork:
         return padded, padded[inside.shifted(-window.x0, -window.y0).slices]
 
 
-def _either(missing: Array | None, bits: Array) -> Array | None:
-    """Pixels that are missing or have bits set; None if there are none."""
-    if not bits.any():
+def _either(missing: Array | None, flagged: Array) -> Array | None:
+    """Pixels that are missing or flagged; None if there are none."""
+    if not flagged.any():
         return missing
-    flagged: Array = bits != 0
     return flagged if missing is None else flagged | missing

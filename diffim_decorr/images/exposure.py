@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diffim_decorr.errors import InputError
+from diffim_decorr.images.absent import Fill, absent, area_fill
 from diffim_decorr.images.planes import ArrayPlane, ConstantPlane, DerivedPlane, Plane
 from diffim_decorr.kernels.spatial import SpatialKernel
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ("Exposure",)
 
 Array = NDArray[Any]
+
+# How many areas of zeros chance may make in an image, and how small an area is one.
+_BY_CHANCE, _SMALLEST = 1e-3, 3
 
 
 class Exposure:
@@ -42,7 +47,9 @@ class Exposure:
     xy0
         Position of the first pixel in the parent frame of an LSST exposure.
     missing_value
-        Pixels of this value hold no data, besides those that are not finite.
+        Pixels of this value hold no data, besides those that are not finite, and areas of exact zeros.
+    fills
+        What stands for no data, instead, where it takes more to say it.
     name
         Where the exposure comes from, for messages.
     remarks
@@ -67,6 +74,7 @@ class Exposure:
         psf: ArrayLike | SpatialKernel | None = None,
         xy0: tuple[int, int] = (0, 0),
         missing_value: float | None = None,
+        fills: Sequence[Fill] | None = None,
         name: str = "array",
         remarks: Sequence[str] = (),
         psf_fault: str | None = None,
@@ -85,6 +93,7 @@ class Exposure:
         self.psf = psf if psf is None or isinstance(psf, SpatialKernel) else np.asarray(psf, dtype=float)
         self.xy0 = xy0
         self.missing_value = missing_value
+        self._given_fills = fills
         for plane, bit in self.mask_planes.items():
             if not 0 <= bit < 32:
                 raise InputError(f"{name}: mask plane {plane} is said to be bit {bit}, which a 32-bit mask has not")
@@ -145,6 +154,20 @@ class Exposure:
     def __repr__(self) -> str:
         ny, nx = self.shape
         return f"<Exposure {self.name}: {nx} x {ny} pixels, mask planes {sorted(self.mask_planes)}>"
+
+    @cached_property
+    def fills(self) -> tuple[Fill, ...]:
+        """Values that stand for no data."""
+        given = self._given_fills
+        if given is None:
+            given = [] if self.missing_value is None else [Fill(self.missing_value)]
+        # Real pixels are not exactly 0 all over an area.
+        zeros = area_fill(self.image_plane, 0.0, by_chance=_BY_CHANCE, smallest=_SMALLEST)
+        return tuple(given) if zeros is None else (*given, zeros)
+
+    def absent(self, pixels: Array) -> Array | None:
+        """Where pixels (h, w) that were read of the image, in single precision, hold no data; None if nowhere."""
+        return absent(pixels, self.fills)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -15,11 +15,12 @@ from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.masks import held_bits, plane_bits, unsigned
 from diffim_decorr.images.planes import Plane
 
-__all__ = ("MaskUnion",)
+__all__ = ("OWN_PLANES", "MaskUnion")
 
 Array = NDArray[Any]
 
-_OWN_PLANES = ("NO_DATA", "EDGE", "DECORR_BAD")
+#: What a run sets in the mask of its result.
+OWN_PLANES = ("NO_DATA", "EDGE", "DECORR_BAD", "DECORR_FILLED")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class MaskUnion:
         for exposure in exposures:
             for name, bit in exposure.mask_planes.items():
                 wanted.setdefault(name, bit)
-        for name in _OWN_PLANES:
+        for name in OWN_PLANES:
             wanted.setdefault(name, None)
         planes: dict[str, int] = {}
         for name, preferred in sorted(wanted.items(), key=lambda item: item[1] is None):

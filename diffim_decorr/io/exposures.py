@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from diffim_decorr.errors import DecorrWarning, InputError
 from diffim_decorr.geometry import Box
+from diffim_decorr.images.absent import Fill, area_fill
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.planes import DerivedPlane, Plane
 from diffim_decorr.io.asinh import linear
@@ -29,10 +30,11 @@ from diffim_decorr.io.hdus import (
     image_plane,
     open_fits,
     pick,
+    quantization_step,
     select_hdu,
     split_spec,
 )
-from diffim_decorr.io.headers import first_card, parent_origin, readable_cards
+from diffim_decorr.io.headers import last_card, parent_origin, readable_cards
 from diffim_decorr.io.lsst_images import CONTAINER_CARDS, is_lsst_images, tree_of, tree_psf
 from diffim_decorr.io.mask_bits import bit_flags, named_planes
 from diffim_decorr.io.psfs import psf_hdu, read_psf
@@ -46,6 +48,7 @@ Spec = str | os.PathLike[str]
 _HOTPANTS_NOISE = "HOTPANTS NOISE IMAGE"
 _NO_MASK: tuple[Plane | None, dict[str, int]] = (None, {})
 _MOST_LISTED = 6
+_ROUNDED = 0.51  # is the most that a fill is off after a lossy compression, in its steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +175,7 @@ def load_exposure(
             hdu = layers.companions["mask"]
             own_mask = named_planes(_fitting(path, hdus, hdu, image.shape, name), path, hdus, hdu, bad_bits, remarks)
         xy0, missing_value = parent_origin(headers, name), _missing_value(headers)
+        fills = _fills(missing_value, image, layers.image, quantization_step(path, hdus, layers.image), name, remarks)
         own_psf, psf_fault = None, None
         if psf is None:
             try:
@@ -196,6 +200,7 @@ def load_exposure(
         psf=own_psf if psf is None else read_psf(psf, xy0),
         xy0=xy0,
         missing_value=missing_value,
+        fills=fills,
         name=name,
         remarks=remarks,
         psf_fault=psf_fault,
@@ -363,5 +368,26 @@ def _merged(headers: Sequence[fits.Header]) -> fits.Header:
 
 
 def _missing_value(headers: Sequence[fits.Header]) -> float | None:
-    value = first_card(headers, "MASKVAL")
+    header = next((header for header in headers if "MASKVAL" in header), None)
+    value = None if header is None else last_card(header, "MASKVAL")
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _fills(value: float | None, image: Plane, hdu: Any, step: float, name: str, remarks: list[str]) -> list[Fill]:
+    """The fill value as it is read of an image's HDU, in which it may have been rounded."""
+    if value is None:
+        return []
+    header = hdu.header
+    if not step and header["BITPIX"] < 0 and value != 0:
+        return [Fill(value)]
+    if header["BITPIX"] > 0:
+        scale, zero = (float(header.get(key, default)) for key, default in (("BSCALE", 1.0), ("BZERO", 0.0)))
+        value = round((value - zero) / scale) * scale + zero if scale else value
+    fill = area_fill(image, value, _ROUNDED * step)
+    if fill is None or fill.area > 1:
+        remarks.append(
+            f"{name}: the fill value MASKVAL is {value:g} in this file, as pixels with data may be; "
+            f"{'no' if fill is None else 'only'} areas of it are taken for missing data, single pixels are not (a file "
+            "of floating-point numbers without lossy compression keeps the difference, or give masks)"
+        )
+    return [] if fill is None else [fill]

@@ -34,6 +34,7 @@ __all__ = (
     "is_image",
     "open_fits",
     "pick",
+    "quantization_step",
     "read_array",
     "select_hdu",
     "split_spec",
@@ -264,6 +265,19 @@ def image_plane(path: str, hdus: fits.HDUList, hdu: Any) -> Plane:
         zero=float(scaling["BZERO"]),
         blank=header.get("BLANK") if header["BITPIX"] > 0 else None,
     )
+
+
+def quantization_step(path: str, hdus: fits.HDUList, hdu: Any) -> float:
+    """The largest step that a compression with losses rounded an image to; 0 if there was none."""
+    if not isinstance(hdu, fits.CompImageHDU) or hdu.header["BITPIX"] > 0:
+        return 0.0
+    index = next(k for k, other in enumerate(hdus) if other is hdu)
+    with damaged(hdu_label(path, hdus, hdu)), fits.open(path, disable_image_compression=True) as tables:
+        table = tables[index]
+        if "ZSCALE" not in table.columns.names:
+            return float(table.header.get("ZSCALE", 0.0))
+        steps = np.asarray(table.data["ZSCALE"], dtype=float)
+    return float(np.max(steps[np.isfinite(steps)], initial=0.0))
 
 
 def _is_packed(path: str) -> bool:

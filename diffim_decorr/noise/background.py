@@ -107,9 +107,8 @@ def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
         y, x = divmod(int(index), columns)
         box = Box(x * cell, y * cell, (x + 1) * cell, (y + 1) * cell)
         image = exposure.image_plane.read(box).astype(np.float64)
-        usable = np.isfinite(image)
-        if exposure.missing_value is not None:
-            usable &= image != np.float32(exposure.missing_value)
+        missing = exposure.absent(image.astype(np.float32))
+        usable = np.ones(image.shape, dtype=bool) if missing is None else ~missing
         if exposure.mask_plane is not None:
             usable &= ~any_of(exposure.mask_plane.read(box), exposure.mask_planes, bad_planes)
         filled = fill_value(image[usable])

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ("fill_value", "is_coarse", "level_of", "mean_level", "spread_ties", "standard_deviation", "tie_step")
+from diffim_decorr.images.absent import MOST_TIES, tie_step
+
+__all__ = ("fill_value", "is_coarse", "level_of", "mean_level", "spread_ties", "standard_deviation")
 
 Array = NDArray[Any]
 
@@ -23,17 +25,8 @@ _SAMPLE = 16_384
 # Of photon noise with 50 electrons the lower half scatters less than the whole by 4 %. What is more than that is faint
 # sources, which only the upper half has.
 _MOST_SKEWED = 1.04
-_TIES = 0.25  # so few values among the pixels are levels of a converter
 _FILLED = 0.01  # one value in so many pixels stands for no data ...
 _NEIGHBOUR = 0.02  # ... unless the next one has this share of it
-
-
-def tie_step(values: Array) -> float:
-    """The step between the values (k,) that pixels can have, of integers or multiples of a gain; 0 if there is none."""
-    levels = np.unique(values)
-    if not 1 < len(levels) <= _TIES * len(values):
-        return 0.0
-    return float(np.median(np.diff(levels)))
 
 
 def is_coarse(values: Array) -> bool:
@@ -70,7 +63,7 @@ def fill_value(values: Array) -> float | None:
     if len(levels) == 1:
         return float(levels[0])
     others = len(values) - counts[mode]
-    if len(levels) - 1 > _TIES * others:  # the others are all different
+    if len(levels) - 1 > MOST_TIES * others:  # the others are all different
         return float(levels[mode])
     step = np.median(np.diff(levels))
     near = np.abs(np.abs(levels - levels[mode]) - step) < 0.5 * step

@@ -114,9 +114,9 @@ class SourceFreeWindows:
         images = []
         for exposure in self._exposures:
             image = exposure.image_plane.read(box).astype(np.float32)
-            valid &= np.isfinite(image)
-            if exposure.missing_value is not None:
-                valid &= image != np.float32(exposure.missing_value)
+            missing = exposure.absent(image)
+            if missing is not None:
+                valid &= ~missing
             if exposure.mask_plane is not None:
                 valid &= ~any_of(exposure.mask_plane.read(box), exposure.mask_planes, self._bad_planes)
             images.append(image)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from support.hole import HOLE, PSI, SHAPE, bit, images, plane, run
+from support.hole import HOLE, KERNEL, PSI, SHAPE, bit, images, plane, run
 from support.reference import convolved
 
 
@@ -23,7 +23,11 @@ def test_flags_are_where_too_much_of_psi_was_missing(limit: float, spatial: bool
     difference[HOLE] = np.nan
     mask = plane("CR", (slice(30, 31), slice(40, 41)), (slice(110, 111), slice(0, 40)))
     result = run(difference, (None, mask, None), bad_fraction=limit, spatial=spatial)
-    replaced = ~np.isfinite(difference) | (mask != 0)
+    # The template was convolved: what is masked in it is as wide as the matching kernel.
+    reached = convolved((mask != 0).astype(float), KERNEL / KERNEL.sum())
+    assert (np.abs(reached - limit) > 1e-6).all()
+    replaced = ~np.isfinite(difference) | (mask != 0) | (reached > limit)
+    np.testing.assert_array_equal(bit(result, "DECORR_FILLED"), replaced)
     bad, outside = lost_fractions(replaced)
     # ψ is accurate to 1e-3, and cut at 1e-5 of its sum.
     clear = np.minimum(np.abs(bad - limit), np.abs(outside - limit)) > 0.02 * limit + 2e-5

@@ -88,7 +88,10 @@ def test_a_masked_star_does_not_ring(name: str, whose: int) -> None:
     np.testing.assert_array_equal(result.exposure.variance, without.exposure.variance)
     zeroed = difference.astype(float)
     zeroed[HOLE] = 0
-    for x, y in [(79, 70), (87, 78), (83, 69)]:
+    if whose == 1:  # it was convolved
+        shares = convolved((mask != 0).astype(float), KERNEL / KERNEL.sum())
+        zeroed[shares > 0.01] = 0
+    for x, y in [(79, 70), (87, 78), (83, 69), (93, 79)]:
         assert result.exposure.image[y, x] == pytest.approx(filtered_at(zeroed, x, y, PSI), abs=1e-3)
     assert np.isfinite(result.exposure.image).all()
     assert bit(result, name)[HOLE].all()

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from diffim_decorr import Exposure, decorrelate
+from diffim_decorr.images.absent import tie_step
 from diffim_decorr.noise.background import measured_variance
-from diffim_decorr.noise.robust import fill_value, is_coarse, spread_ties, standard_deviation, tie_step
+from diffim_decorr.noise.robust import fill_value, is_coarse, spread_ties, standard_deviation
 from support.kernels import gaussian
 from support.reference import convolved
 
