@@ -119,8 +119,7 @@ class Job:
     @property
     def halo(self) -> int:
         """How many pixels around a tile it takes to work on it."""
-        beyond = max((source.reach for source in self.inputs), default=0)
-        return max(max(self.psi.shape) // 2 + beyond, self.variance_kernels.reach, self.margin)
+        return max(max(self.psi.shape) // 2, self.variance_kernels.reach, self.margin)
 
     def tiling(self, shape: tuple[int, int] | None = None) -> Tiling:
         """Tiles of the image, or of windows of some shape."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from diffim_decorr.engine.job import Input, Job
 from diffim_decorr.engine.tiles import Tiling
-from diffim_decorr.fft import forward, inverse, kernel_transform
+from diffim_decorr.fft import forward, good_size, inverse, kernel_transform
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.absent import absent
 from diffim_decorr.images.masks import held_bits, unsigned
@@ -27,33 +27,33 @@ class Reach:
 
     def __init__(self, source: Input, job: Job, tiling: Tiling) -> None:
         self._source = source
+        self._field = job.shape
         self._limit = max(job.bad_fraction, _ROUNDING)
-        self._tiling = tiling
-        self._spread = (
-            None if source.spread is None else kernel_transform(source.spread, tiling.fft_shape, np.complex64)
-        )
+        height, width = tiling.fft_shape
+        self._shape = good_size(height + 2 * source.reach), good_size(width + 2 * source.reach)
+        self._spread = None if source.spread is None else kernel_transform(source.spread, self._shape, np.complex64)
 
-    def __call__(self, tile: Box, inside: Box) -> tuple[Array | None, Array | None]:
-        """Where, of the pixels (h, w) inside the image that a tile is made from; None if nowhere."""
-        hole = absent(self._source.plane.read(inside).astype(np.float32), self._source.fills)
+    def seen(self, inside: Box) -> Box:
+        """What has to be seen of the input for the pixels of a box."""
+        return inside.grown(self._source.reach).clipped(self._field)
+
+    def __call__(self, inside: Box) -> tuple[Array | None, Array | None]:
+        """Where, of the pixels (h, w) of a box in the image; None if nowhere."""
+        seen = self.seen(inside)
+        own = inside.shifted(-seen.x0, -seen.y0).slices
+        hole = absent(self._source.plane.read(seen).astype(np.float32, copy=False), self._source.fills)
+        here = None if hole is None else hole[own]
         if self._spread is None:
-            return hole, None
+            return here, None
         defects = hole
         if self._source.mask is not None:
-            mask = unsigned(self._source.mask.read(inside))
+            mask = unsigned(self._source.mask.read(seen))
             flagged = (mask & held_bits(self._source.bits, mask.dtype)) != 0
             if flagged.any():
                 defects = flagged if hole is None else hole | flagged
-        return hole, None if defects is None else self._reached(defects, tile, inside)
-
-    def _reached(self, defects: Array, tile: Box, inside: Box) -> Array | None:
-        """Pixels of which the defects have more than the limit."""
-        padded = np.zeros(self._tiling.fft_shape, dtype=np.float32)
-        padded[: defects.shape[0], : defects.shape[1]] = defects
-        shares = inverse(forward(padded) * self._spread, padded.shape[1])[: defects.shape[0], : defects.shape[1]]
-        reached: Array = shares > self._limit
-        # What lies outside the window is not known; nobody asks so near to its border.
-        known = tile.grown(self._tiling.halo - self._source.reach).within(inside).shifted(-inside.x0, -inside.y0)
-        result = np.zeros_like(reached)
-        result[known.slices] = reached[known.slices]
-        return result if result.any() else None
+        if defects is None:
+            return here, None
+        padded = np.zeros(self._shape, dtype=np.float32)
+        padded[: seen.shape[0], : seen.shape[1]] = defects
+        shares = inverse(forward(padded) * self._spread, self._shape[1])[: seen.shape[0], : seen.shape[1]]
+        return here, shares[own] > self._limit

@@ -22,7 +22,7 @@ Array = NDArray[Any]
 Progress = Callable[[int, int], None]
 
 # Bytes for the tiles in flight and their rows. What a tile takes grows with the number of threads only up to here.
-_BUDGET = 360 << 20
+_BUDGET = 400 << 20
 # Arrays of the transforms' size that a thread works with, and more for each variance plane; their rows, with as many
 # planes of input and output.
 _ARRAYS, _ARRAYS_EACH = 13, 2

@@ -56,10 +56,10 @@ class TileWork:
         padded, pixels = self._buffer("image", window, inside)
         job.image.read_into(inside, pixels)
         bits = job.masks.read(inside)
-        missing, reached = self._missing(pixels, tile, inside)
+        missing, reached = self._missing(pixels, inside)
         replaced = _either(missing, (bits & self._replace_bits) != 0)
         # What an input's defects have become is replaced as well; of the variance planes they take no part.
-        filled = replaced if reached is None else _either(replaced, reached)
+        filled = _either(replaced, reached)
         lost = None if missing is None else pixels[own].copy()
         if self._level:
             pixels -= np.float32(self._level)
@@ -85,8 +85,11 @@ class TileWork:
         """As `Plane.held`, for all that is read for tiles in the same row."""
         inside = tile.grown(self.tiling.halo).clipped(self._job.shape)
         planes = [self._job.image, *(variance.plane for variance in self._job.variances)]
-        planes += [source.plane for source in self._job.inputs]
-        return [self._job.masks.held(inside.y0, inside.y1), *(p.held(inside.y0, inside.y1) for p in planes)]
+        held = [self._job.masks.held(inside.y0, inside.y1), *(p.held(inside.y0, inside.y1) for p in planes)]
+        for source, reach in zip(self._job.inputs, self._reaches, strict=True):
+            seen = reach.seen(inside)
+            held += [p.held(seen.y0, seen.y1) for p in (source.plane, source.mask) if p is not None]
+        return held
 
     def pixels(self, box: Box) -> tuple[Array, Array]:
         """The filtered image, NaN where it is flagged, and its variance; the box must not be larger than a tile."""
@@ -96,14 +99,13 @@ class TileWork:
         image[(mask & self._job.masks.bits(("NO_DATA", "EDGE", "DECORR_BAD"))) != 0] = np.nan
         return image, variance
 
-    def _missing(self, pixels: Array, tile: Box, inside: Box) -> tuple[Array | None, Array | None]:
+    def _missing(self, pixels: Array, inside: Box) -> tuple[Array | None, Array | None]:
         """Pixels without a value, in the image or in what it was made of, or without a matching kernel; and those that
         defects of a convolved image have reached. None if there are none."""
         missing, reached = absent(pixels, self._job.fills), None
         for reach in self._reaches:
-            hole, far = reach(tile, inside)
-            missing = hole if missing is None else missing if hole is None else missing | hole
-            reached = far if reached is None else reached if far is None else reached | far
+            hole, far = reach(inside)
+            missing, reached = _either(missing, hole), _either(reached, far)
         if self._job.regions:
             uncovered = np.ones(inside.shape, dtype=bool)
             for box in self._job.regions:
@@ -124,8 +126,8 @@ class TileWork:
         return padded, padded[inside.shifted(-window.x0, -window.y0).slices]
 
 
-def _either(missing: Array | None, flagged: Array) -> Array | None:
-    """Pixels that are missing or flagged; None if there are none."""
-    if not flagged.any():
-        return missing
-    return flagged if missing is None else flagged | missing
+def _either(one: Array | None, other: Array | None) -> Array | None:
+    """Pixels that are in one of two masks; None if there are none."""
+    if other is None or not other.any():
+        return one
+    return other if one is None else one | other

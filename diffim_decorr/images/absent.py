@@ -48,6 +48,9 @@ class Fill:
 
     def like(self, pixels: Array) -> Array:
         """Which pixels have the value, of either sign."""
+        if not (self.value or self.within):
+            zero: Array = pixels == 0
+            return zero
         distance: Array = np.abs(np.abs(pixels) - np.float32(abs(self.value)))
         return distance <= np.float32(self.within)
 
