@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import shlex
 import shutil
 import subprocess
@@ -227,11 +228,20 @@ def compare(found: Figures, stored: Figures | None, tolerances: dict[str, Any]) 
             there, here = ("nothing", "something") if key not in stored else ("something", "nothing")
             rows.append((key, there, here, "both"))
             continue
-        rule = next(tolerances[k] for k in (key, key.split(".")[0], "default") if k in tolerances)
-        row = moved_by(stored[key], found[key], rule)
+        rule = next(tolerances[k] for k in (key, key.split(".")[0]) if k in tolerances)
+        row = moved_by(stored[key], found[key], with_error(rule, key, stored))
         if row:
             rows.append((key, *row))
     return rows
+
+
+def with_error(rule: dict[str, Any], key: str, stored: Figures) -> dict[str, Any]:
+    """The rule of a figure that may move by a share of its own error, which may itself move by that share of it."""
+    if "error" not in rule:
+        return rule
+    name = re.sub("[._](value|expected|error)$", "", key)
+    error = next(stored[k] for k in (f"{name}.error", f"{name}_error") if k in stored)
+    return {"abs": rule["error"] * (error or 0.0)}
 
 
 def moved_by(stored: Any, found: Any, rule: dict[str, Any]) -> tuple[str, str, str] | None:
