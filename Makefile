@@ -10,7 +10,7 @@ COVERAGE ?= --cov=diffim_decorr --cov-branch --cov-report=term-missing:skip-cove
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint tables regression regression-record bench bench-full detection clean
+.PHONY: help demo test lint tables regression regression-record bench bench-full detection calibration clean
 
 help:
 	@echo 'make demo               simulate an exposure pair, decorrelate its difference, draw demo/demo.png'
@@ -21,6 +21,7 @@ help:
 	@echo 'make regression-record  store the figures of now'
 	@echo 'make bench, bench-full  timings, on small and on full-size images'
 	@echo 'make detection          false and true detections before and after, written to docs/detection.md'
+	@echo 'make calibration        verdicts and figures on perfect noise, written to docs/calibration.md'
 	@echo 'make clean              remove .venv and whatever the above wrote'
 
 $(INSTALLED): pyproject.toml
@@ -60,6 +61,9 @@ bench-full: $(INSTALLED)
 
 detection: $(INSTALLED)
 	$(BIN)/python benchmarks/detection.py
+
+calibration: $(INSTALLED)
+	$(BIN)/python benchmarks/calibration.py
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache

@@ -36,6 +36,8 @@ __all__ = ("QualityFigures", "measure_quality")
 Array = NDArray[Any]
 
 _FEWEST = 1000
+# Mean and standard deviation of the largest of 60 Gaussian numbers' absolute values.
+_LARGEST_OF_LAGS = 2.573, 0.421
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,6 +49,8 @@ class QualityFigures(Figures):
     rho_before, rho_after, rho_science, rho_template
         Correlation functions (11, 11), with their centre at [5, 5]; those of the inputs tell whether the assumption of
         white noise holds.
+    pairs_used
+        Pairs of source-free pixels in them, on average over the lags.
     max_abs_rho_before, max_abs_rho_after
         Largest absolute correlation of pixels up to 5 pixels apart along each axis, in the difference and in the
         decorrelated difference. NaN if there were too few source-free pixels.
@@ -74,6 +78,7 @@ class QualityFigures(Figures):
     rho_after: Array
     rho_science: Array
     rho_template: Array
+    pairs_used: float
     max_abs_rho_before: float = figure("DCRHO0", "largest noise correlation, difference")
     max_abs_rho_after: float = figure("DCRHO1", "largest noise correlation, this image")
     snr_std: float = figure("DCSNRSTD", "robust std of image / sqrt(variance)")
@@ -93,10 +98,14 @@ class QualityFigures(Figures):
         """Statistical error of snr_std."""
         return float(ROBUST_ERROR / np.sqrt(max(self.pixels_used, 1)))
 
+    @property
+    def rho_of_noise(self) -> tuple[float, float]:
+        """What max_abs_rho is of white noise, and its error."""
+        one = max(self.pairs_used, 1) ** -0.5
+        return _LARGEST_OF_LAGS[0] * one, _LARGEST_OF_LAGS[1] * one
+
     def tree(self) -> dict[str, Any]:
-        error = self.snr_error
-        floor = 2.5 / max(self.pixels_used, 1) ** 0.5
-        bounds = {"max_abs_rho_after": (floor, floor / 5), "snr_std": (1.0, error)}
+        bounds = {"max_abs_rho_after": self.rho_of_noise, "snr_std": (1.0, self.snr_error)}
         found = {
             f"{name}_{kind}": value
             for name, pair in bounds.items()
@@ -149,7 +158,7 @@ def measure_quality(
         sample = sample_of(shape, (science, template), before, after, bad_bits, pool)
         if sample.pixels < _FEWEST:
             nothing = np.full((2 * MAX_LAG + 1, 2 * MAX_LAG + 1), np.nan)
-            figures = QualityFigures(nothing, nothing, nothing, nothing, np.nan, np.nan, np.nan, sample.pixels)
+            figures = QualityFigures(*[nothing] * 4, 0.0, np.nan, np.nan, np.nan, sample.pixels)
             return figures, None
         products = list(pool.map(lambda window: _products(window, sample), sample.windows))
         scatters = list(pool.map(lambda window: scatter_in(window, sample.level_after), sample.windows))
@@ -173,6 +182,7 @@ def _figures(
         rho_after,
         rho_science,
         rho_template,
+        float(np.delete(counts, counts.size // 2).mean()),
         max_abs_rho(rho_before),
         max_abs_rho(rho_after),
         standard_deviation(snr, whole=True) if sample.coarse else float(1.4826 * np.median(np.abs(snr))),

@@ -28,8 +28,9 @@ _BEYOND = {3: 1.349898e-3, 4: 3.167124e-5, 5: 2.866516e-7}  # of a Gaussian, on 
 _CELL = 64
 _LEAST_OF_BLOCK, _LEAST_OF_CELL, _LEAST_OF_PSF = 0.5, 0.2, 0.9
 _PSF_SIGMA, _PSF_RADIUS = 1.5, 5
-# Σ ρ² over lags of white noise smoothed with a Gaussian: so many pixels count as one.
-_PIXELS_PER_PSF = 2 * np.pi * _PSF_SIGMA**2
+# So many pixels of white noise smoothed with that Gaussian count as one for a median of absolute values: the sum over
+# lags of the covariance of |z| < median(|z|), a series in even powers of ρ = exp(-r²/4σ²). For a variance it is Σ ρ².
+_PIXELS_PER_PSF = 7.8
 
 
 @dataclass(frozen=True)

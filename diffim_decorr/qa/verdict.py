@@ -76,9 +76,9 @@ def _graded(excess: float, limits: tuple[float, float], chance: float) -> tuple[
 
 def _correlation(qa: QualityFigures, options: Options) -> Iterator[Reason]:
     before, after = qa.max_abs_rho_before, qa.max_abs_rho_after
-    chance = _CHANCE_OF_RHO / np.sqrt(qa.pixels_used)
+    chance = _CHANCE_OF_RHO / np.sqrt(qa.pairs_used)
     remedy = _remedy_of_correlation(qa, options, _RHO[0] + chance)
-    expected = 2.5 / np.sqrt(qa.pixels_used)
+    expected = qa.rho_of_noise[0]
     graded = _graded(after, _RHO, chance)
     if graded:
         text = f"the noise is left correlated: max_abs_rho {after:.3f}, of white noise {expected:.3f}"
