@@ -228,7 +228,7 @@ def compare(found: Figures, stored: Figures | None, tolerances: dict[str, Any]) 
             there, here = ("nothing", "something") if key not in stored else ("something", "nothing")
             rows.append((key, there, here, "both"))
             continue
-        rule = next(tolerances[k] for k in (key, key.split(".")[0]) if k in tolerances)
+        rule = next(tolerances[k] for k in (key, key.split(".")[0], "default") if k in tolerances)
         row = moved_by(stored[key], found[key], with_error(rule, key, stored))
         if row:
             rows.append((key, *row))

@@ -158,7 +158,7 @@ def measure_quality(
         sample = sample_of(shape, (science, template), before, after, bad_bits, pool)
         if sample.pixels < _FEWEST:
             nothing = np.full((2 * MAX_LAG + 1, 2 * MAX_LAG + 1), np.nan)
-            figures = QualityFigures(*[nothing] * 4, 0.0, np.nan, np.nan, np.nan, sample.pixels)
+            figures = QualityFigures(nothing, nothing, nothing, nothing, 0.0, np.nan, np.nan, np.nan, sample.pixels)
             return figures, None
         products = list(pool.map(lambda window: _products(window, sample), sample.windows))
         scatters = list(pool.map(lambda window: scatter_in(window, sample.level_after), sample.windows))
