@@ -26,7 +26,6 @@ __all__ = ("Sample", "Window", "sample_of")
 
 Array = NDArray[Any]
 
-_EVERY = 7  # of the pixels are enough for a level, which with a million of them is right to 0.3 % of the noise
 
 
 @dataclass
@@ -69,7 +68,7 @@ class Sample:
     windows
         Of which none may have a pixel that is used.
     level_before, level_after
-        Medians of the difference and of the decorrelated difference.
+        Means of the difference and of the decorrelated difference within 4 σ.
     pixels
         How many are used.
     coarse
@@ -110,8 +109,7 @@ def sample_of(
     coarse = any(is_coarse(pixels[most.use]) for pixels in most.inputs)
 
     def level(name: str) -> float:
-        values = np.concatenate([getattr(window, name)[window.use][:: 1 if coarse else _EVERY] for window in windows])
-        return mean_level(values) if coarse else float(np.median(values))
+        return mean_level(np.concatenate([getattr(window, name)[window.use] for window in windows]))
 
     return Sample(windows, level("before"), level("after"), used, coarse)
 
