@@ -15,7 +15,7 @@ from diffim_decorr.declare import unknown_name
 from diffim_decorr.difference.matching import MatchingKernel
 from diffim_decorr.errors import DecorrWarning, InputError, UsageError
 from diffim_decorr.io.hdus import damaged, open_fits, select_hdu, split_spec
-from diffim_decorr.io.kernels import grid, hotpants, image, lsst, sfft, table
+from diffim_decorr.io.kernels import grid, hotpants, image, lsst, lsst_images, sfft, table
 from diffim_decorr.io.kernels.source import Source
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.threads import serial_blas
@@ -23,7 +23,7 @@ from diffim_decorr.threads import serial_blas
 __all__ = ("FORMATS", "as_kernel", "kernel_inside", "load_kernel", "read_kernel")
 
 # In this order: the image comes last, for it takes whatever has pixels.
-FORMATS = (hotpants.FORMAT, sfft.FORMAT, lsst.FORMAT, table.FORMAT, grid.FORMAT, image.FORMAT)
+FORMATS = (hotpants.FORMAT, sfft.FORMAT, lsst.FORMAT, lsst_images.FORMAT, table.FORMAT, grid.FORMAT, image.FORMAT)
 
 
 def read_kernel(
@@ -44,7 +44,8 @@ def read_kernel(
         The difference's header, for what kernel files lack: HOTPANTS' command line (DIFFCMD), and which image SFFT
         convolved (CONVD).
     format
-        One of hotpants, sfft, lsst, table, grid and image, to read the file as that instead of looking into it.
+        One of hotpants, sfft, lsst, lsst-images, table, grid and image, to read the file as that instead of looking
+        into it.
 
     Returns
     -------
@@ -95,7 +96,7 @@ def load_kernel(
 def kernel_inside(
     path: str, image_shape: tuple[int, int] | None = None, header: fits.Header | None = None
 ) -> MatchingKernel:
-    """The matching kernel that a difference has in its own file, as HOTPANTS writes it with ``-hki``.
+    """The matching kernel that a difference has in its own file, as HOTPANTS writes it with ``-hki``, or lsst.images.
 
     Raises
     ------
