@@ -22,6 +22,9 @@ __all__ = ("Subtraction", "refuse_second_time", "subtraction_of")
 
 Array = NDArray[Any]
 
+# Cards of differences that were asked to be decorrelated by the program that made them.
+_WHITENED_BY = {"DLTDECOR": "delta"}
+
 
 @dataclass(frozen=True, eq=False)
 class Subtraction:
@@ -266,6 +269,13 @@ def _remarks(
     exposures = (science, template, difference)
     for source in (*exposures, matching):
         yield from source.remarks
+    header = difference.header or {}
+    for card, program in _WHITENED_BY.items():
+        if header.get(card) is True:
+            yield (
+                f"{difference.name}: has been decorrelated already by {program} (card {card}); give the difference as "
+                "it was subtracted"
+            )
     known = {name for exposure in exposures for name in exposure.mask_planes}
     listed = f"there are {', '.join(sorted(known))}" if known else "there are none at all"
     for name in ("bad_planes", "replace_planes"):

@@ -91,6 +91,7 @@ LAYOUTS = {
     "CCDData": ("", "MASK", "UNCERT", "noise"),
     "SPHEREx": ("IMAGE", "FLAGS", "VARIANCE", "variance"),
     "TESS": ("CAMERA.CCD 1.1 CAL", None, "CAMERA.CCD 1.1 UNCERT", "noise"),
+    "delta": ("DIFFERENCE", "MASK", "VARIANCE", "variance"),
     "Legacy Surveys": ("CCD", None, "INVVAR", "weight"),
 }
 SIGMA = np.sqrt(VARIANCE)
@@ -165,7 +166,7 @@ def test_further_exposures_are_said_to_be_left_out(path: Path) -> None:
 
 
 def test_planes_that_are_neither_exposures_nor_companions_are_not_worth_a_word(path: Path) -> None:
-    names = ("CON", "WHT", "VAR_POISSON", "ZODI", "BKG", "PSF")
+    names = ("SCORE", "CON", "WHT", "VAR_POISSON", "ZODI", "BKG", "PSF")
     small = image_hdu(np.eye(3), "KERNEL")
     write_hdus(path, image_hdu(IMAGE, "SCI"), image_hdu(VARIANCE, "ERR"), *(image_hdu(IMAGE, n) for n in names), small)
     check(read_exposure(path, psf=write_hdus(path.parent / "psf.fits", small)).image_plane, IMAGE)

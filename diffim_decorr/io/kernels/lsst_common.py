@@ -41,7 +41,7 @@ def as_one_family(tensors: Sequence[Array], frames: Sequence[Frame]) -> Polynomi
             for k, size in enumerate(tensor.shape)
         ]
         own[: tensor.shape[0], : tensor.shape[1]] = along[0] @ tensor @ along[1].T
-    used = total.any(axis=0)
+    used = np.atleast_2d(np.any(total, axis=0))
     used[0, 0] = True
     powers = np.argwhere(used)
     return PolynomialCoefficients(total[:, powers[:, 0], powers[:, 1]], powers, origin, scale)

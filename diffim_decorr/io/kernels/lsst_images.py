@@ -38,7 +38,7 @@ def _sniff(source: Source) -> bool:
 
 def _read(source: Source) -> MatchingKernel:
     path = source.path
-    if not is_lsst_images(source.hdus):
+    if not (source.hdus and is_lsst_images(source.hdus)):
         raise InputError(f"{path}: was not written by lsst.images (it lacks the card DATAMODL or the HDU JSON)")
     node = tree_of(path, source.hdus).get("kernel")
     if node is None:
@@ -58,7 +58,7 @@ def _read(source: Source) -> MatchingKernel:
         raise InputError(f"{name}: the kernel has {count} basis images of {width} x {height} pixels")
     if not basis.any():
         raise InputError(f"{name}: the kernel holds nothing but zeros")
-    centre = tuple(node.get(f"center_{axis}") for axis in "xy")
+    centre: tuple[Any, ...] = tuple(node.get(f"center_{axis}") for axis in "xy")
     for place, length in zip(centre, (width, height), strict=True):
         if not (isinstance(place, int) and 0 <= place < length):
             raise InputError(f"{name}: the centre {centre} of the kernel lies outside of its {width} x {height} pixels")
@@ -86,7 +86,7 @@ def _chebyshev(source: Source, node: Any, name: str) -> tuple[Array, Frame, Box]
             f"{name}: a field of the kernel is a {schema_of(node) or 'model'}, of which only chebyshev_field is "
             "understood"
         )
-    bounds = node.get("bounds")
+    bounds: Any = node.get("bounds")
     try:
         x0, x1, y0, y1 = (bounds[axis][end] for axis in "xy" for end in ("start", "stop"))
     except (TypeError, KeyError):
