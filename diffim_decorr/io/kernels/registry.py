@@ -93,7 +93,7 @@ def load_kernel(
     name, extension = split_spec(path)
     with _opened(name) as hdus:
         hdu = None if extension is None else select_hdu(name, hdus, extension)
-        source = Source(hdus, name, hdu, image_shape, header)
+        source = Source(hdus, name, hdu, image_shape, header, format is not None)
         where = name if hdu is None else source.label(hdu)
         for known in formats:
             with damaged(where):
