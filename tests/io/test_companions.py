@@ -86,6 +86,7 @@ def test_companions_in_files_of_several_images(tmp_path: Path) -> None:
 LAYOUTS = {
     "LSST": ("IMAGE", "MASK", "VARIANCE", "variance"),
     "Gemini": ("SCI", "DQ", "VAR", "variance"),
+    "JWST": ("SCI", "DQ", "ERR", "noise"),
     "DES": ("SCI", "MSK", "WGT", "weight"),
     "BANZAI": ("SCI", "BPM", "ERR", "noise"),
     "CCDData": ("", "MASK", "UNCERT", "noise"),
