@@ -36,7 +36,7 @@ from diffim_decorr.kernels.compose import composed
 from diffim_decorr.kernels.compress import mapped
 from diffim_decorr.kernels.psf import composed_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
-from diffim_decorr.noise.background import background_variance
+from diffim_decorr.noise.plane_level import plane_level
 from diffim_decorr.options import BAD_PLANES, ApplyOptions, Options
 from diffim_decorr.psi.stored import DecorrelationKernel
 from diffim_decorr.record import Record, StoredPsiFigures
@@ -242,7 +242,7 @@ def _job(exposure: Exposure, psi: DecorrelationKernel, options: ApplyOptions) ->
     if not psi.is_constant:
         _check_field(exposure, psi)
     plane = exposure.variance_plane
-    variances = () if plane is None else (VariancePlane(plane, background_variance(exposure, BAD_PLANES)),)
+    variances = () if plane is None else (VariancePlane(plane, plane_level(exposure, BAD_PLANES)),)
     squares = mapped(psi.kernel, np.square) if variances else SpatialKernel.identity()
     return Job(
         image=exposure.image_plane,

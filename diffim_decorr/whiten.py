@@ -132,7 +132,7 @@ def _job(
         replaced=options.replace_planes,
         psi=decorrelation.psi,
         footprint=decorrelation.footprint,
-        variances=tuple(VariancePlane(plane.plane, plane.level) for plane in noise.planes),
+        variances=tuple(VariancePlane(plane.plane, plane.background) for plane in noise.planes),
         variance_kernels=decorrelation.variance.scaled(factor * np.array([plane.factor for plane in noise.planes])),
         full=options.variance == "full",
         sigma=(noise.svar + noise.tvar) ** 0.5,
@@ -181,7 +181,7 @@ def _scatter(job: Job, windows: SourceFreeWindows) -> float:
 
     def snr(box: Box) -> Array:
         image, variance = work.pixels(box)
-        usable = np.isfinite(image) & (variance > 0)
+        usable = np.isfinite(image) & (variance > 0) & (variance < np.inf)
         return np.where(usable, image, np.nan) / np.sqrt(np.where(usable, variance, 1))
 
     return windows.scatter(snr)

@@ -1,4 +1,4 @@
-"""The mean variance of the background."""
+"""The variance of the background: the mean of its values, and measured from pixels."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from diffim_decorr.images.masks import any_of
 from diffim_decorr.noise.robust import fill_value, level_of, standard_deviation
 from diffim_decorr.noise.sources import mask_sources, smoothed
 
-__all__ = ("IQR_TO_SIGMA", "background_variance", "clipped_mean", "measured_variance")
+__all__ = ("IQR_TO_SIGMA", "SAMPLE", "clipped_mean", "measured_variance")
 
 Array = NDArray[Any]
 
 # Pixels read for a mean over the whole image: enough for a variance plane with a scatter of 10 % to give it to 3e-4.
-_SAMPLE = 1 << 17
+SAMPLE = 1 << 17
 IQR_TO_SIGMA = 0.741  # of a Gaussian
 _TINY = " (below 1e-38 single precision has nothing but 0: multiply the images by a factor, to a larger unit)"
 # How much more than usual something must stand out to be a source where the noise itself is measured.
@@ -57,35 +57,6 @@ def clipped_mean(values: Array, clip: float = 3.0, iterations: int = 3) -> float
     return float(centre)
 
 
-def background_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
-    """Sigma-clipped mean of a variance plane outside the bad mask planes, over evenly spaced rows of the image.
-
-    Raises
-    ------
-    InputError
-        If no pixel that is not masked has a positive, finite variance.
-    """
-    if exposure.variance_plane is None:
-        raise ValueError("the exposure has no variance plane")
-    ny, nx = exposure.shape
-    count = min(ny, -(-_SAMPLE // nx))
-    values = []
-    positive = False
-    for y in np.unique(np.linspace(0, ny - 1, count).round().astype(int)):
-        row = Box(0, int(y), nx, int(y) + 1)
-        variance = exposure.variance_plane.read(row)
-        usable = np.isfinite(variance) & (variance > 0)
-        positive |= bool(usable.any())
-        if exposure.mask_plane is not None:
-            usable &= ~any_of(exposure.mask_plane.read(row), exposure.mask_planes, bad_planes)
-        values.append(variance[usable])
-    mean = clipped_mean(np.concatenate(values))
-    if not mean > 0:
-        cause = "every pixel is masked" if positive else f"no pixel has a variance > 0{_TINY}"
-        raise InputError(f"{exposure.name}: the variance plane cannot be used: {cause}")
-    return mean
-
-
 def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
     """Background variance measured from the image itself, for images that come without a variance plane.
 
@@ -100,7 +71,7 @@ def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
     ny, nx = exposure.shape
     cell = min(64, ny, nx)
     rows, columns = ny // cell, nx // cell
-    picked = np.unique(np.linspace(0, rows * columns - 1, min(rows * columns, 8 * _SAMPLE // cell**2)).astype(int))
+    picked = np.unique(np.linspace(0, rows * columns - 1, min(rows * columns, 8 * SAMPLE // cell**2)).astype(int))
     sigmas: list[float] = []
     empty = 0
     for index in picked:

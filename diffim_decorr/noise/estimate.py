@@ -8,13 +8,17 @@ from diffim_decorr.difference.contributions import Contribution
 from diffim_decorr.errors import InputError
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.planes import ConstantPlane, Plane
-from diffim_decorr.noise.background import background_variance, measured_variance
+from diffim_decorr.noise.background import measured_variance
 from diffim_decorr.noise.measured import MeasuredNoise, plateau_warning
+from diffim_decorr.noise.plane_level import PlaneLevel, plane_level
 from diffim_decorr.noise.windows import SourceFreeWindows
 from diffim_decorr.options import Options
 from diffim_decorr.record import Record
 
 __all__ = ("PlaneNoise", "plane_noise")
+
+# More pixels without a variance than this are worth a warning.
+_NOTABLE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +33,8 @@ class PlaneNoise:
         The variance plane, which is propagated.
     factor
         By which its values are multiplied, so that they agree with the measured noise.
-    level
-        Its background value, before multiplication.
+    background
+        Its background value, before multiplication, and which of its values can be believed.
     measured
         Measured noise, if it was measured.
     """
@@ -38,8 +42,13 @@ class PlaneNoise:
     variance: float
     plane: Plane
     factor: float
-    level: float
+    background: PlaneLevel
     measured: MeasuredNoise | None = None
+
+    @property
+    def level(self) -> float:
+        """The plane's background value."""
+        return self.background.level
 
 
 def plane_noise(
@@ -78,6 +87,13 @@ def plane_noise(
         return _constant(given, shape)
     plane = exposure.variance_plane
     level = None if plane is None else _level(exposure, options, given)
+    if level is not None and level.unknown > _NOTABLE:
+        record.warn(
+            f"{exposure.name}: {level.unknown:.1%} of the pixels that hold data have no variance that can be believed: "
+            "0, negative, not finite, or out of all proportion to that of the background; where it is not above 0, "
+            "or next to 0, the background's is taken instead, elsewhere the result's is infinite or NaN (a mask of "
+            "such pixels replaces and flags them)"
+        )
     measured = None
     if windows is not None:
         measured = windows.measure(exposure, level)
@@ -88,8 +104,8 @@ def plane_noise(
             measured = replace(measured, variance=given)
     if plane is not None and level is not None:
         if measured is not None and given is None:
-            return PlaneNoise(measured.variance, plane, measured.variance / level, level, measured)
-        return PlaneNoise(level if given is None else given, plane, 1.0, level, measured)
+            return PlaneNoise(measured.variance, plane, measured.variance / level.level, level, measured)
+        return PlaneNoise(level.level if given is None else given, plane, 1.0, level, measured)
     if measured is not None:
         return _constant(measured.variance, shape, measured)
     if given is not None:
@@ -105,15 +121,15 @@ def plane_noise(
 
 def _constant(variance: float, shape: tuple[int, int], measured: MeasuredNoise | None = None) -> PlaneNoise:
     """Noise of the same variance everywhere."""
-    return PlaneNoise(variance, ConstantPlane(variance, shape), 1.0, variance, measured)
+    return PlaneNoise(variance, ConstantPlane(variance, shape), 1.0, PlaneLevel(variance), measured)
 
 
-def _level(exposure: Exposure, options: Options, given: float | None) -> float:
+def _level(exposure: Exposure, options: Options, given: float | None) -> PlaneLevel:
     """Background value of the variance plane."""
     try:
-        return background_variance(exposure, options.bad_planes)
+        return plane_level(exposure, options.bad_planes)
     except InputError:
         # A plane without a usable pixel is no worse than none, where the noise was given.
         if given is None:
             raise
-        return given
+        return PlaneLevel.of(given)

@@ -126,7 +126,7 @@ def _log_ratio(
     (science, one), (template, other) = by_side["science"], by_side["template"]
     if science.exposure is None or template.exposure is None or not science.noise is template.noise is None:
         return None
-    levels = one.level, other.level
+    levels = one.background, other.background
     log_ratio = local_noise(science.exposure, template.exposure, levels, options.bad_planes, options.workers)
     if log_ratio is None:
         return None

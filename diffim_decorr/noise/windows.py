@@ -16,6 +16,7 @@ from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.masks import any_of
 from diffim_decorr.noise.correlation import correlation_function, lagged_products
 from diffim_decorr.noise.measured import MeasuredNoise
+from diffim_decorr.noise.plane_level import PlaneLevel
 from diffim_decorr.noise.robust import is_coarse, level_of, standard_deviation
 from diffim_decorr.noise.sources import mask_sources, smoothed, typical
 
@@ -153,7 +154,7 @@ class SourceFreeWindows:
         result: Array = sums / np.maximum(counts, 1.0)
         return result
 
-    def measure(self, exposure: Exposure, level: float | None = None) -> MeasuredNoise:
+    def measure(self, exposure: Exposure, level: PlaneLevel | None = None) -> MeasuredNoise:
         """Variance and correlation function of the background noise of one of the images.
 
         Parameters
@@ -174,9 +175,9 @@ class SourceFreeWindows:
             image = exposure.image_plane.read(box).astype(np.float32)
             if level is None or exposure.variance_plane is None:
                 return image
-            relative = exposure.variance_plane.read(box) / level
-            usable = np.isfinite(relative) & (relative > 0)
-            scaled: Array = image / np.sqrt(np.where(usable, relative, 1), dtype=np.float32)
+            variance = exposure.variance_plane.read(box)
+            relative = np.where(level.known(variance), variance, level.level) / level.level
+            scaled: Array = image / np.sqrt(relative, dtype=np.float32)
             return scaled
 
         own = next(k for k, other in enumerate(self._exposures) if other is exposure)
