@@ -61,7 +61,7 @@ STAND_INS = {
 
 @pytest.mark.parametrize(
     ("share", "options"),
-    [(0.7, {}), (0.7, {"spatial": True}), (0.2, {"noise": "measured"}), (0.2, {"variance": "estimate"})],
+    [(0.6, {}), (0.6, {"spatial": True}), (0.2, {"noise": "measured"}), (0.2, {"variance": "estimate"})],
 )
 @pytest.mark.parametrize("what", STAND_INS)
 def test_areas_without_a_variance_spoil_nothing(what: str, options: dict[str, object], share: float) -> None:
