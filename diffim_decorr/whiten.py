@@ -60,7 +60,7 @@ def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> 
     """Estimate the noise of the inputs and build ψ; figures, timings and what the user should know go to the record."""
     with record.timed("noise"):
         noise = MODELS[options.noise].of(subtraction, options, record)
-    record.noise = noise.figures(subtraction.contributions, options)
+    record.noise = noise.figures(subtraction.contributions, options, subtraction.unit)
     recipe = Recipe(options.score, options.max_gain, half_width=options.half_width)
     with record.timed("psi"):
         decorrelation = _decorrelation(subtraction, noise, options, recipe)

@@ -12,7 +12,7 @@ from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.masks import any_of
-from diffim_decorr.noise.robust import fill_value, level_of, standard_deviation
+from diffim_decorr.noise.robust import Scatter, fill_value, level_of, scatter_of
 from diffim_decorr.noise.sources import mask_sources, smoothed
 
 __all__ = ("IQR_TO_SIGMA", "SAMPLE", "clipped_mean", "measured_variance")
@@ -22,7 +22,6 @@ Array = NDArray[Any]
 # Pixels read for a mean over the whole image: enough for a variance plane with a scatter of 10 % to give it to 3e-4.
 SAMPLE = 1 << 17
 IQR_TO_SIGMA = 0.741  # of a Gaussian
-_TINY = " (below 1e-38 single precision has nothing but 0: multiply the images by a factor, to a larger unit)"
 # How much more than usual something must stand out to be a source where the noise itself is measured.
 _CERTAIN = 1.3
 
@@ -72,7 +71,8 @@ def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
     cell = min(64, ny, nx)
     rows, columns = ny // cell, nx // cell
     picked = np.unique(np.linspace(0, rows * columns - 1, min(rows * columns, 8 * SAMPLE // cell**2)).astype(int))
-    sigmas: list[float] = []
+    scatters: list[Scatter] = []
+    counts: list[int] = []
     empty = 0
     for index in picked:
         y, x = divmod(int(index), columns)
@@ -89,19 +89,26 @@ def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
         if usable.sum() > cell:
             _without_sources(image, usable)
         if usable.sum() > cell:
-            sigmas.append(standard_deviation(image[usable]))
-    if not sigmas and not empty:
+            scatters.append(scatter_of(image[usable]))
+            counts.append(int(usable.sum()))
+    if not scatters and not empty:
         raise InputError(f"{exposure.name}: has no variance plane, and no pixels to measure the noise from")
-    # The scatter of each cell is robust against sources; the median over cells against cells full of them.
-    sigma = float(np.median(sigmas)) if sigmas else 0.0
+    # The scatter of each cell is robust against sources; the median over cells against cells full of them. What the
+    # half below the level allows is judged by the median as well: by chance it is too little in every other cell.
+    sigma = Scatter(*(_weighted_median(values, counts) for values in zip(*scatters, strict=True))).limited
     if not sigma > 0:
         raise InputError(
             f"{exposure.name}: has no variance plane, and its background has no noise to measure (--svar, --tvar or a "
             "variance, noise or weight file tell it)"
         )
-    if sigma**2 < np.finfo(np.float32).tiny:
-        raise InputError(f"{exposure.name}: its noise has a variance of {sigma**2:.3g}{_TINY}")
     return sigma**2
+
+
+def _weighted_median(values: Sequence[float], weights: Sequence[int]) -> float:
+    """The value that half of the weight is below."""
+    order = np.argsort(values)
+    reached = np.cumsum(np.array(weights)[order])
+    return float(np.array(values)[order][np.searchsorted(reached, reached[-1] / 2)])
 
 
 def _without_sources(image: Array, usable: Array) -> None:

@@ -57,6 +57,7 @@ def plane_noise(
     options: Options,
     record: Record,
     windows: SourceFreeWindows | None = None,
+    unit: float = 1.0,
 ) -> PlaneNoise:
     """The noise of a contribution: as given, or that of its variance plane, or of its pixels.
 
@@ -72,6 +73,8 @@ def plane_noise(
         Takes what the user should know.
     windows
         Source-free windows, if the noise is to be measured there.
+    unit
+        By what the pixels have been multiplied, for messages.
 
     Raises
     ------
@@ -113,8 +116,8 @@ def plane_noise(
     variance = measured_variance(exposure, options.bad_planes)
     option = "--svar" if contribution.side == "science" else "--tvar"
     record.warn(
-        f"{exposure.name}: has no variance plane; a constant variance of {variance:.6g} was measured from its "
-        f"background ({option} or a variance, noise or weight file would replace it)"
+        f"{exposure.name}: has no variance plane; a constant variance of {variance / unit**2:.6g} was measured from "
+        f"its background ({option} or a variance, noise or weight file would replace it)"
     )
     return _constant(variance, shape)
 

@@ -31,6 +31,9 @@ _FEWEST = 0.01  # ... if each kind has this share
 _UNCERTAIN, _SMALL = 8.0, 0.05
 
 
+_TINY = " (below 1e-38 a file of single precision has nothing but 0: give it in double, or a --sci-noise image)"
+
+
 class PlaneLevel(NamedTuple):
     """The background's value of a variance plane, and the limits of what can be believed.
 
@@ -74,7 +77,7 @@ def plane_level(exposure: Exposure, bad_planes: Sequence[str]) -> PlaneLevel:
     variance, with_data, positive = _sampled(exposure, bad_planes)
     above = np.sort(variance[np.isfinite(variance) & (variance > 0)])
     if not len(above):
-        cause = "every pixel is masked" if positive else "no pixel has a variance > 0"
+        cause = "every pixel is masked" if positive else f"no pixel has a variance > 0{_TINY}"
         raise InputError(f"{exposure.name}: the variance plane cannot be used: {cause}")
     least, most = _limits_of_background(above, variance[np.isfinite(variance) & (variance < 0)], exposure, bad_planes)
     level = clipped_mean(above[(above > least) & (above < most)])
