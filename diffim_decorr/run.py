@@ -34,6 +34,7 @@ from diffim_decorr.io.psfs import read_psf
 from diffim_decorr.io.stacks import input_files, read_inputs
 from diffim_decorr.kernels.psf import PSF_TOLERANCE, composed_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.noise.photons import with_photon_noise
 from diffim_decorr.options import InputOptions, Options, OutputOptions
 from diffim_decorr.qa.diagnosis import Model
 from diffim_decorr.qa.figures import QualityFigures, measure_quality
@@ -307,6 +308,9 @@ def _run(
         record.warn(remark)
     record.kernel = subtraction.figures(options)
     subtraction = subtraction.in_working_unit()
+    if options.sci_gain is not None or options.tmpl_gain is not None:
+        with record.timed("noise"):
+            subtraction = with_photon_noise(subtraction, options, record)
     whitening = whitening_of(subtraction, options, record)
     job = whitening.job
     product = Product(
@@ -412,6 +416,10 @@ def _checked_output(
     """Where the output goes, before anything is read that takes time."""
     if options.score and inputs.pre_conv_kernel is None:
         raise UsageError("--score needs --pre-conv-kernel")
+    for side in ("sci", "tmpl"):
+        for kind in ("variance", "noise", "weight"):
+            if getattr(options, f"{side}_gain") is not None and getattr(inputs, f"{side}_{kind}") is not None:
+                raise UsageError(f"--{side}-gain and --{side}-{kind} exclude each other")
     read = [*files.values(), *inputs.files]
     if inputs.inputs is not None:
         read += input_files(inputs.inputs)

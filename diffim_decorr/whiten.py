@@ -18,6 +18,7 @@ from diffim_decorr.images.masks import plane_bits
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.correlation import correlation_function, max_abs_rho
 from diffim_decorr.noise.models import MODELS, Noise
+from diffim_decorr.noise.robust import level_of
 from diffim_decorr.noise.windows import SourceFreeWindows
 from diffim_decorr.options import Options
 from diffim_decorr.psi.build import Decorrelation, build_decorrelation, variation
@@ -182,7 +183,9 @@ def _scatter(job: Job, windows: SourceFreeWindows) -> float:
     def snr(box: Box) -> Array:
         image, variance = work.pixels(box)
         usable = np.isfinite(image) & (variance > 0) & (variance < np.inf)
-        return np.where(usable, image, np.nan) / np.sqrt(np.where(usable, variance, 1))
+        # A level that is left in the image is no noise, and must not vary with the variance.
+        level = np.float32(level_of(image[usable]) if usable.any() else 0)
+        return np.where(usable, image - level, np.nan) / np.sqrt(np.where(usable, variance, 1))
 
     return windows.scatter(snr)
 

@@ -175,9 +175,10 @@ def subtraction_of(
             *(() if doubt is None else (doubt,)),
             *(() if psf is not None else _psf_remarks(science, template, matching, options)),
             *(
-                f"--{name} is not used: the images of a stack have noise figures of their own"
-                for name in ("svar", "tvar")
+                f"--{name.replace('_', '-')} is not used: the images of a stack have noise figures of their own"
+                for name, own in (("svar", None), ("tvar", None), ("sci_gain", science), ("tmpl_gain", template))
                 if placed and getattr(options, name) is not None
+                if own is None or all(c.exposure is not own for c in placed)
             ),
         ),
     )

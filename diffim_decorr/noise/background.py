@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from diffim_decorr.images.masks import any_of
 from diffim_decorr.noise.robust import Scatter, fill_value, level_of, scatter_of
 from diffim_decorr.noise.sources import mask_sources, smoothed
 
-__all__ = ("IQR_TO_SIGMA", "SAMPLE", "clipped_mean", "measured_variance")
+__all__ = ("IQR_TO_SIGMA", "SAMPLE", "Background", "clipped_mean", "measured_background", "measured_variance")
 
 Array = NDArray[Any]
 
@@ -56,8 +56,20 @@ def clipped_mean(values: Array, clip: float = 3.0, iterations: int = 3) -> float
     return float(centre)
 
 
+class Background(NamedTuple):
+    """The background of an image: the variance of its pixels, and its level."""
+
+    variance: float
+    level: float
+
+
 def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
-    """Background variance measured from the image itself, for images that come without a variance plane.
+    """Background variance measured from the image itself, for images that come without a variance plane."""
+    return measured_background(exposure, bad_planes).variance
+
+
+def measured_background(exposure: Exposure, bad_planes: Sequence[str]) -> Background:
+    """The background measured from the image itself.
 
     The variance of pixels around the local level, sources clipped: differences of neighbours would be simpler, but
     they are too small where noise is correlated.
@@ -72,6 +84,7 @@ def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
     rows, columns = ny // cell, nx // cell
     picked = np.unique(np.linspace(0, rows * columns - 1, min(rows * columns, 8 * SAMPLE // cell**2)).astype(int))
     scatters: list[Scatter] = []
+    levels: list[float] = []
     counts: list[int] = []
     empty = 0
     for index in picked:
@@ -90,6 +103,7 @@ def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
             _without_sources(image, usable)
         if usable.sum() > cell:
             scatters.append(scatter_of(image[usable]))
+            levels.append(level_of(image[usable]))
             counts.append(int(usable.sum()))
     if not scatters and not empty:
         raise InputError(f"{exposure.name}: has no variance plane, and no pixels to measure the noise from")
@@ -101,7 +115,7 @@ def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
             f"{exposure.name}: has no variance plane, and its background has no noise to measure (--svar, --tvar or a "
             "variance, noise or weight file tell it)"
         )
-    return sigma**2
+    return Background(sigma**2, _weighted_median(levels, counts))
 
 
 def _weighted_median(values: Sequence[float], weights: Sequence[int]) -> float:

@@ -114,10 +114,10 @@ def plane_noise(
     if given is not None:
         return _constant(given, shape)
     variance = measured_variance(exposure, options.bad_planes)
-    option = "--svar" if contribution.side == "science" else "--tvar"
+    option, gain = ("--svar", "--sci-gain") if contribution.side == "science" else ("--tvar", "--tmpl-gain")
     record.warn(
         f"{exposure.name}: has no variance plane; a constant variance of {variance / unit**2:.6g} was measured from "
-        f"its background ({option} or a variance, noise or weight file would replace it)"
+        f"its background ({option}, {gain} or a variance, noise or weight file would replace it)"
     )
     return _constant(variance, shape)
 
