@@ -27,7 +27,7 @@ from diffim_decorr.io.extensions import at_extension, exposures_in, psf_of
 from diffim_decorr.io.hdus import split_spec
 from diffim_decorr.io.kernels.registry import as_kernel, kernel_inside, load_kernel
 from diffim_decorr.io.output.file import OutputFile
-from diffim_decorr.io.output.layouts import default_output, output_paths
+from diffim_decorr.io.output.layouts import output_path, output_paths
 from diffim_decorr.io.output.mosaic import MosaicFile
 from diffim_decorr.io.output.product import Product
 from diffim_decorr.io.psfs import read_psf
@@ -412,7 +412,7 @@ def _checked_output(
     read = [*files.values(), *inputs.files]
     if inputs.inputs is not None:
         read += input_files(inputs.inputs)
-    path = default_output(split_spec(files["difference"])[0]) if output.output is None else output.output
+    path = output_path(output, files["difference"])
     for file in output_paths(path, output.layout):
         check_output(file, [*(split_spec(name)[0] for name in read), *guarded], output.overwrite)
     return path

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from diffim_decorr.difference.contributions import Contribution, total_kernels, weights_of
 from diffim_decorr.difference.matching import MatchingKernel
-from diffim_decorr.errors import InputError, UsageError
+from diffim_decorr.errors import OptionError, InputError, UsageError
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.union import MaskUnion
 from diffim_decorr.kernels.spatial import SpatialKernel
@@ -247,7 +247,7 @@ def _check(
         x, y = options.kernel_at
         if not (-0.5 <= x < nx - 0.5 and -0.5 <= y < ny - 0.5):
             frame = "" if difference.xy0 == (0, 0) else ", counted from the first pixel and not in the parent frame"
-            raise UsageError(f"kernel_at {x:g} {y:g} lies outside the image of {nx} x {ny} pixels{frame}")
+            raise OptionError(f"{{kernel_at}} {x:g} {y:g} lies outside the image of {nx} x {ny} pixels{frame}")
 
 
 def _largest_sum(kernel: MatchingKernel, shape: tuple[int, int]) -> float:

@@ -11,7 +11,7 @@ from functools import partial
 
 from astropy.io import fits
 
-from diffim_decorr.errors import InputError, UsageError
+from diffim_decorr.errors import InputError, OutputExistsError, UsageError
 from diffim_decorr.io.packing import is_packed, pack
 from diffim_decorr.io.structure import BLOCK
 
@@ -161,9 +161,9 @@ def _allow(path: str) -> None:
     os.chmod(path, 0o666 & ~umask)
 
 
-def exists_already(path: str) -> UsageError:
+def exists_already(path: str) -> OutputExistsError:
     """What is to be said where a file must not be replaced."""
-    return UsageError(f"{path}: the output exists already; --overwrite replaces it")
+    return OutputExistsError(f"{path}: the output exists already; --overwrite replaces it")
 
 
 @contextmanager
