@@ -185,8 +185,7 @@ class Option:
             return shape if shape is not None and all(self.low <= n <= self.high for n in shape) else None
         # A path is as good as its name.
         text = value.__fspath__() if hasattr(value, "__fspath__") else value
-        usable = isinstance(text, str) and re.fullmatch(self.pattern or ".*", text, flags=re.DOTALL)
-        return text if usable else None
+        return text if isinstance(text, str) and re.fullmatch(self.pattern or "(?s:.*)", text) else None
 
 
 def _names(value: Any) -> tuple[str, ...] | None:

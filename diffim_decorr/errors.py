@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 __all__ = (
-    "OptionError",
     "DecorrWarning",
     "FailedVerdictError",
     "InputError",
+    "OptionError",
     "OutputExistsError",
     "UsageError",
 )

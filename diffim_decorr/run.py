@@ -236,7 +236,7 @@ def decorrelate_mosaic(
             raise UsageError(f"--all-ext takes all HDUs, but {file} names one")
     places = exposures_in(difference)
     failures: dict[str, str] = {}
-    with MosaicFile.create(path, difference, len(places), overwrite=output.overwrite, layout=output.layout) as mosaic:
+    with MosaicFile.create(path, difference, overwrite=output.overwrite, layout=output.layout) as mosaic:
         for extension, place in places.items():
             try:
                 own = _at(files, inputs, extension)

@@ -13,7 +13,7 @@ import click
 
 from diffim_decorr._version import __version__
 from diffim_decorr.cli.common import say
-from diffim_decorr.errors import OptionError, FailedVerdictError, InputError, UsageError
+from diffim_decorr.errors import FailedVerdictError, InputError, OptionError, UsageError
 
 __all__ = ("cli", "main")
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from diffim_decorr.difference.contributions import Contribution, total_kernels, weights_of
 from diffim_decorr.difference.matching import MatchingKernel
-from diffim_decorr.errors import OptionError, InputError, UsageError
+from diffim_decorr.errors import InputError, OptionError, UsageError
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.union import MaskUnion
 from diffim_decorr.kernels.spatial import SpatialKernel
