@@ -17,6 +17,7 @@ from diffim_decorr.declare import Declared
 from diffim_decorr.difference.contributions import Contribution
 from diffim_decorr.difference.matching import MatchingKernel
 from diffim_decorr.difference.subtraction import Subtraction, refuse_second_time, subtraction_of
+from diffim_decorr.engine.job import oversized_remark
 from diffim_decorr.engine.schedule import Progress, convolve_image
 from diffim_decorr.engine.sinks import MemorySink, Sink
 from diffim_decorr.errors import InputError, UsageError
@@ -323,6 +324,11 @@ def _run(
         with record.timed("filter"):
             convolve_image(job, output, progress)
         output.start_syncing()
+        images = (subtraction.difference, subtraction.science, subtraction.template)
+        found = (job.oversized, *(source.oversized for source in job.inputs))
+        for image, oversized in zip(images, found, strict=True):
+            if oversized.is_set():
+                record.warn(oversized_remark(image.name))
         with record.timed("qa"):
             quality, evidence = measure_quality(
                 job.shape,

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from diffim_decorr.difference.contributions import Contribution, total_kernels, weights_of
 from diffim_decorr.difference.matching import MatchingKernel
+from diffim_decorr.difference.roles import check_images, doubts
 from diffim_decorr.errors import InputError, OptionError, UsageError
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.union import MaskUnion
@@ -124,6 +125,8 @@ def subtraction_of(
     placed = tuple(c if c.kernel is None else replace(c, kernel=_placed(c.kernel, difference)) for c in contributions)
     contributions = placed or _ordinary(science, template, options)
     _check(science, template, difference, matching, options, contributions)
+    images = {"science": science, "template": template, "difference": difference}
+    check_images(images)
     sides = matching.sides(options.convolved, own)
     return Subtraction(
         science,
@@ -138,6 +141,7 @@ def subtraction_of(
         _point_source(science, template, matching, options, psf, own),
         (
             *_remarks(science, template, difference, matching, options),
+            *doubts(images, sides),
             *(() if psf is not None else _psf_remarks(science, template, matching, options)),
             *(
                 f"--{name} is not used: the images of a stack have noise figures of their own"
