@@ -29,6 +29,7 @@ AXIS_CARD = re.compile(
 )
 # Neither the parent frame nor the inverse of a distortion matters for a position on the sky.
 _NOT_ON_SKY = re.compile(r"LT[VM].*|(AP|BP)_.*|(?!(A|B)_).*[A-Z]$")
+_TEXT = re.compile(r"CTYPE|CUNIT|RADESYS|WAT")
 _NO_LETTER = ("WCSAXES", "LONPOLE", "LATPOLE", "RADESYS", "EQUINOX", "EPOCH")
 
 
@@ -71,7 +72,10 @@ def _sky_cards(header: Header | None) -> dict[str, Any]:
     """The cards that place an image on the sky."""
     keys = () if header is None or "CTYPE1" not in header else header.keys()
     found = {key: header[key] for key in keys if header is not None and WCS_CARD.fullmatch(key)}
-    return {key: value for key, value in found.items() if key in _NO_LETTER or not _NOT_ON_SKY.fullmatch(key)}
+    found = {key: value for key, value in found.items() if key in _NO_LETTER or not _NOT_ON_SKY.fullmatch(key)}
+    # What is no number where one should be would be taken for 0.
+    damaged = any(isinstance(value, str) != bool(_TEXT.match(key)) for key, value in found.items())
+    return {} if damaged else found
 
 
 def _wcs(header: Header | None) -> Any:
