@@ -104,7 +104,7 @@ def _swapped(images: Mapping[str, Exposure]) -> Iterator[str]:
             # Files of one name may be in several folders.
             if not given or meant in given or role in given:
                 continue
-            what = f"its card {keyword} names {named}, given as the {given[0]}, as the {meant}"
+            what = f"by its card {keyword} the {meant} is {named}, which was given as the {given[0]}"
             if role != "difference":
                 what = f"is itself made of {named} by its card {keyword}, but was given as the {role}"
             yield f"{image.name}: {what}: are files swapped? The order is SCI TMPL DIFF"

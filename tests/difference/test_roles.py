@@ -59,7 +59,7 @@ def test_files_that_are_swapped_by_the_difference(
 ) -> None:
     cards(folder, "diff", **{science: names[0], template: names[1]})
     (warning,) = warnings(folder)
-    assert warning.startswith("diff.fits: its card ")
+    assert warning.startswith("diff.fits: by its card ")
     assert "are files swapped? The order is SCI TMPL DIFF" in warning
 
 
