@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diffim_decorr.difference.subtraction import refuse_second_time
-from diffim_decorr.engine.job import Job, VariancePlane
+from diffim_decorr.engine.job import Job, VariancePlane, oversized_remark
 from diffim_decorr.engine.schedule import Progress, convolve_image
 from diffim_decorr.engine.sinks import MemorySink, in_unit
 from diffim_decorr.errors import InputError
@@ -225,6 +225,8 @@ def apply_file(
         )
         with OutputFile.create(path, product, overwrite=overwrite) as file:
             convolve_image(job, in_unit(file, unit), progress)
+            if job.oversized.is_set():
+                record.warn(oversized_remark(exposure.name))
             file.finish(_psf(exposure, kernel))
         names = file.names
     record.timings["total"] = time.perf_counter() - start

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import operator
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
@@ -45,6 +46,8 @@ class Option:
         Whether infinity is a value, too.
     choices
         The words that may be chosen.
+    pattern, form
+        Regular expression of a text, and what that is in words.
     unset
         What None is called: on the command line, in headers and in the documentation.
     required
@@ -68,6 +71,8 @@ class Option:
     positive: bool = False
     infinite: bool = False
     choices: tuple[str, ...] = ()
+    pattern: str = ""
+    form: str = "a string"
     unset: str = ""
     required: bool = False
     metavar: str = ""
@@ -154,7 +159,7 @@ class Option:
             "names": "names of mask planes, or none",
             "point": "two numbers",
             "shape": f"a number of pixels from {self.low:g} to {self.high:g}, or NYxNX",
-            "text": "a string",
+            "text": self.form,
         }[self.kind]
 
     def _converted(self, value: Any) -> Any:
@@ -180,7 +185,7 @@ class Option:
             return shape if shape is not None and all(self.low <= n <= self.high for n in shape) else None
         # A path is as good as its name.
         text = value.__fspath__() if hasattr(value, "__fspath__") else value
-        return text if isinstance(text, str) else None
+        return text if isinstance(text, str) and re.fullmatch(self.pattern or "(?s:.*)", text) else None
 
 
 def _names(value: Any) -> tuple[str, ...] | None:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ("DecorrWarning", "FailedVerdictError", "InputError", "UsageError")
+import re
+
+__all__ = (
+    "DecorrWarning",
+    "FailedVerdictError",
+    "InputError",
+    "OptionError",
+    "OutputExistsError",
+    "UsageError",
+)
+
+_NAME = r"\{(\w+)\}"
 
 
 class InputError(ValueError):
@@ -18,6 +29,35 @@ class UsageError(InputError):
 
     The command line ends with status 2.
     """
+
+
+class OptionError(UsageError):
+    """Options that exclude each other, or a value that cannot be what was meant.
+
+    Parameters
+    ----------
+    text
+        What is wrong, in which ``{name}`` stands for an option: by its name in Python, and as it is typed on the
+        command line.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(re.sub(_NAME, r"\1", text))
+        self.text = text
+
+    @property
+    def names(self) -> list[str]:
+        """The options that it is about."""
+        return re.findall(_NAME, self.text)
+
+    @property
+    def typed(self) -> str:
+        """The message with the options as they are typed."""
+        return re.sub(_NAME, lambda match: f"--{match[1].replace('_', '-')}", self.text)
+
+
+class OutputExistsError(UsageError):
+    """There is something already in the place of an output, and it is not to be replaced."""
 
 
 class FailedVerdictError(Exception):

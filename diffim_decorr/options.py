@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from diffim_decorr.declare import Declared, again, declared, documented, option
-from diffim_decorr.errors import UsageError
+from diffim_decorr.errors import OptionError
 from diffim_decorr.threads import available_threads
 
 __all__ = (
@@ -210,12 +210,12 @@ class Options(Declared):
 
     def check(self) -> None:
         if self.svar is not None and self.tvar is not None and not self.svar + self.tvar > 0:
-            raise UsageError("svar and tvar cannot both be 0: there is no noise to decorrelate")
+            raise OptionError("{svar} and {tvar} cannot both be 0: there is no noise to decorrelate")
         if self.spatial and self.kernel_at is not None:
-            raise UsageError("kernel_at is for a constant decorrelation kernel; it has no meaning with spatial")
+            raise OptionError("{kernel_at} is for a constant decorrelation kernel; it has no meaning with {spatial}")
         for side in ("sci", "tmpl"):
             if getattr(self, f"{side}_gain") is None and getattr(self, f"{side}_read_noise") is not None:
-                raise UsageError(f"{side}_read_noise needs {side}_gain: the pixels are not in electrons by themselves")
+                raise OptionError(f"{{{side}_read_noise}} needs {{{side}_gain}}: pixels are not in electrons")
 
     @property
     def workers(self) -> int:
@@ -278,6 +278,8 @@ class InputOptions(Declared):
     dq_bad: str | None = option(
         None,
         "Bits that make a pixel bad in masks without names, as 1,4,16 or ~2.",
+        pattern=r"[\s(]*~?[\s(]*\d+(\s*[,+]\s*\d+)*[\s)]*",
+        form="a selection of bits such as 1,4,16 or ~2",
         metavar="BITS",
         unset="by the survey",
         card="DCODQBAD",
@@ -307,7 +309,7 @@ class InputOptions(Declared):
     def check(self) -> None:
         for one, other in (("sci_kernel", "pre_conv_kernel"), ("ext", "all_ext"), ("inputs", "all_ext")):
             if getattr(self, one) is not None and getattr(self, other):
-                raise UsageError(f"--{one.replace('_', '-')} and --{other.replace('_', '-')} exclude each other")
+                raise OptionError(f"{{{one}}} and {{{other}}} exclude each other")
 
 
 @documented
@@ -329,6 +331,11 @@ class OutputOptions(Declared):
         comment="layout of the output",
     )
     overwrite: bool = option(False, "Replace an existing output.")
+    skip_existing: bool = option(False, "Do nothing where the output exists already; the status is 0.")
+
+    def check(self) -> None:
+        if self.overwrite and self.skip_existing:
+            raise OptionError("{overwrite} and {skip_existing} exclude each other")
 
 
 @documented
@@ -384,9 +391,7 @@ class ApplyOptions(Declared):
     def check(self) -> None:
         meaningless = [name for name in self.field_only if getattr(self, name) is not None]
         if self.at is not None and meaningless:
-            raise UsageError(
-                f"--at is for an image by itself; --{meaningless[0].replace('_', '-')} has no meaning with it"
-            )
+            raise OptionError(f"{{at}} is for an image by itself; {{{meaningless[0]}}} has no meaning with it")
 
 
 @documented
@@ -415,7 +420,7 @@ class KernelOptions(Declared):
 
     def check(self) -> None:
         if not self.svar + self.tvar > 0:
-            raise UsageError("--svar and --tvar cannot both be 0: there is no noise")
+            raise OptionError("{svar} and {tvar} cannot both be 0: there is no noise")
 
     @property
     def variances(self) -> tuple[float, float]:

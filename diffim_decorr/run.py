@@ -17,6 +17,7 @@ from diffim_decorr.declare import Declared
 from diffim_decorr.difference.contributions import Contribution
 from diffim_decorr.difference.matching import MatchingKernel
 from diffim_decorr.difference.subtraction import Subtraction, refuse_second_time, subtraction_of
+from diffim_decorr.engine.job import oversized_remark
 from diffim_decorr.engine.schedule import Progress, convolve_image
 from diffim_decorr.engine.sinks import MemorySink, Sink, in_unit
 from diffim_decorr.errors import InputError, UsageError
@@ -27,7 +28,7 @@ from diffim_decorr.io.extensions import at_extension, exposures_in, psf_of
 from diffim_decorr.io.hdus import split_spec
 from diffim_decorr.io.kernels.registry import as_kernel, kernel_inside, load_kernel
 from diffim_decorr.io.output.file import OutputFile
-from diffim_decorr.io.output.layouts import default_output, output_paths
+from diffim_decorr.io.output.layouts import output_path, output_paths
 from diffim_decorr.io.output.mosaic import MosaicFile
 from diffim_decorr.io.output.product import Product
 from diffim_decorr.io.psfs import read_psf
@@ -237,7 +238,7 @@ def decorrelate_mosaic(
             raise UsageError(f"--all-ext takes all HDUs, but {file} names one")
     places = exposures_in(difference)
     failures: dict[str, str] = {}
-    with MosaicFile.create(path, difference, len(places), overwrite=output.overwrite, layout=output.layout) as mosaic:
+    with MosaicFile.create(path, difference, overwrite=output.overwrite, layout=output.layout) as mosaic:
         for extension, place in places.items():
             try:
                 own = _at(files, inputs, extension)
@@ -330,6 +331,11 @@ def _run(
         with record.timed("filter"):
             convolve_image(job, sink, progress)
         output.start_syncing()
+        images = (subtraction.difference, subtraction.science, subtraction.template)
+        found = (job.oversized, *(source.oversized for source in job.inputs))
+        for image, oversized in zip(images, found, strict=True):
+            if oversized.is_set():
+                record.warn(oversized_remark(image.name))
         with record.timed("qa"):
             quality, evidence = measure_quality(
                 job.shape,
@@ -423,7 +429,7 @@ def _checked_output(
     read = [*files.values(), *inputs.files]
     if inputs.inputs is not None:
         read += input_files(inputs.inputs)
-    path = default_output(split_spec(files["difference"])[0]) if output.output is None else output.output
+    path = output_path(output, files["difference"])
     for file in output_paths(path, output.layout):
         check_output(file, [*(split_spec(name)[0] for name in read), *guarded], output.overwrite)
     return path

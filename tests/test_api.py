@@ -58,6 +58,7 @@ def test_options_are_named_as_on_the_command_line() -> None:
     survey |= {"kernel_format", "sci_kernel_format"}
     survey |= {f"{side}_{plane}" for side in ("sci", "tmpl") for plane in ("variance", "noise", "weight", "mask")}
     written = {"output", "config", "overwrite", "json", "quiet", "verbose", "strict", "diff_mask", "layout", "all_ext"}
+    written.add("skip_existing")
     assert command - survey - written == fields
 
 
@@ -91,7 +92,7 @@ def test_progress_is_told() -> None:
 
 def test_progress_that_raises_ends_the_run() -> None:
     science, template = noise_pair(72, SHAPE, 1.0, 1.0)
-    images = exposures(science, template, science, 1.0, 1.0)
+    images = exposures(science, template, science - template, 1.0, 1.0)
 
     def stop(_done: int, _of: int) -> None:
         raise KeyboardInterrupt

@@ -83,7 +83,7 @@ def test_cards_are_different() -> None:
     ("command", "groups", "own"),
     [
         (run, RUN, {"sci", "tmpl", "diff", "config"}),
-        (apply, (ApplyOptions,), {"image", "config", "output", "overwrite", "json", "quiet"}),
+        (apply, (ApplyOptions,), {"image", "config", "output", "overwrite", "skip_existing", "json", "quiet"}),
         (simulate, (SimulationOptions,), {"outdir", "overwrite", "json", "quiet"}),
     ],
 )

@@ -13,7 +13,7 @@ import click
 
 from diffim_decorr._version import __version__
 from diffim_decorr.cli.common import say
-from diffim_decorr.errors import FailedVerdictError, InputError, UsageError
+from diffim_decorr.errors import FailedVerdictError, InputError, OptionError, UsageError
 
 __all__ = ("cli", "main")
 
@@ -88,6 +88,9 @@ def main() -> None:
     except FailedVerdictError as error:
         say(f"decorr: {error}")
         sys.exit(4)
+    except OptionError as error:
+        say(f"decorr: error: {error.typed}")
+        sys.exit(2)
     except InputError as error:
         say(f"decorr: error: {error}")
         sys.exit(2 if isinstance(error, UsageError) else 3)

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from diffim_decorr.cli.common import guarded_files, loading, progress_on_terminal, tell, warn
+from diffim_decorr.cli.common import guarded_files, loading, progress_on_terminal, skipped, tell, warn
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.options import chosen, options_of
+from diffim_decorr.errors import OutputExistsError
 from diffim_decorr.options import ApplyOptions, CommandOptions, OutputOptions
 
 __all__ = ("apply",)
@@ -18,7 +19,7 @@ __all__ = ("apply",)
 @click.argument("image", metavar="IMAGE")
 @options_of(ApplyOptions)
 @click.option("-o", "--output", metavar="FILE", help="Output  [default: IMAGE's name with _decorr before its ending]")
-@options_of(OutputOptions, "overwrite")
+@options_of(OutputOptions, "overwrite", "skip_existing")
 @options_of(CommandOptions, "json", "quiet")
 @config_option
 def apply(image: str, **given: Any) -> None:
@@ -34,15 +35,20 @@ def apply(image: str, **given: Any) -> None:
     with loading():
         from diffim_decorr.apply import apply_file
 
-    with progress_on_terminal(command.quiet) as progress:
-        path, hdus, record = apply_file(
-            image,
-            options,
-            output=output.output,
-            overwrite=output.overwrite,
-            guarded=guarded_files(),
-            progress=progress,
-        )
+    try:
+        with progress_on_terminal(command.quiet) as progress:
+            path, hdus, record = apply_file(
+                image,
+                options,
+                output=output.output,
+                overwrite=output.overwrite,
+                guarded=guarded_files(),
+                progress=progress,
+            )
+    except OutputExistsError:
+        if skipped(image, output, command):
+            return
+        raise
     if not command.quiet:
         for warning in record.warnings:
             warn(warning)

@@ -11,7 +11,9 @@ from typing import Any
 
 import click
 
-__all__ = ("guarded_files", "loading", "progress_on_terminal", "say", "tell", "warn")
+from diffim_decorr.options import CommandOptions, OutputOptions
+
+__all__ = ("guarded_files", "loading", "progress_on_terminal", "say", "skipped", "tell", "warn")
 
 
 @contextmanager
@@ -48,6 +50,32 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """A warning on standard error."""
     say(f"decorr: warning: {text}")
+
+
+def skipped(image: str, output: OutputOptions, command: CommandOptions) -> bool:
+    """Whether the output of an image is there and may be skipped, which is said.
+
+    That somebody else has written it in the meantime is as good.
+    """
+    from diffim_decorr.io.output.layouts import is_output, output_path, output_paths
+
+    path = output_path(output, image)
+    if not output.skip_existing or not all(map(os.path.isfile, output_paths(path, output.layout))):
+        return False
+    warnings = []
+    if not is_output(path):
+        warnings.append(f"{path}: is skipped, but is no output of decorr (--overwrite replaces it)")
+    if not command.quiet:
+        for warning in warnings:
+            warn(warning)
+        if not warnings:
+            say(f"decorr: {path}: skipped, for it exists already")
+    if command.json:
+        from diffim_decorr.cli.report import print_json, skipped_of
+
+        with tell(path):
+            print_json(skipped_of(path, output.layout, warnings))
+    return True
 
 
 @contextmanager

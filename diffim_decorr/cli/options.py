@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from diffim_decorr.declare import Declared, Option, declared
-from diffim_decorr.errors import UsageError
+from diffim_decorr.errors import OptionError, UsageError
 
 __all__ = ("chosen", "options_of")
 
@@ -30,7 +31,15 @@ def options_of(group: type[Declared], *names: str) -> Callable[[_Command], _Comm
 
 def chosen(group: type[_Group], given: dict[str, Any]) -> _Group:
     """The options of a group, taken out of what a command was given."""
-    return group(**{name: given.pop(name) for name in declared(group) if name in given})
+    own = {name: given.pop(name) for name in declared(group) if name in given}
+    try:
+        return group(**own)
+    except OptionError as error:
+        context = click.get_current_context()
+        sources = {context.get_parameter_source(name) for name in error.names}
+        if "config" in context.meta and ParameterSource.DEFAULT_MAP in sources:
+            raise OptionError(f"{context.meta['config']}: {error.text}") from error
+        raise
 
 
 def _click_option(option: Option) -> Callable[[_Command], _Command]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from diffim_decorr.options import LayoutName
     from diffim_decorr.record import Record
 
-__all__ = ("SCHEMA", "print_extensions", "print_json", "print_summary", "progress_bar", "summary_of")
+__all__ = ("SCHEMA", "print_extensions", "print_json", "print_summary", "progress_bar", "skipped_of", "summary_of")
 
 #: Version of the JSON object's form: what means something else gets a new number.
 SCHEMA = 1
@@ -25,12 +25,21 @@ def summary_of(record: Record, path: str | None = None, layout: LayoutName = "ls
     """The object that ``--json`` prints; figures that could not be measured are null."""
     summary: dict[str, Any] = {"schema": SCHEMA, "version": __version__}
     if path is not None:
-        from diffim_decorr.io.output.layouts import output_paths
-
-        files = output_paths(path, layout)
-        summary |= {"output": path} if len(files) == 1 else {"output": path, "files": files}
+        summary |= _files(path, layout)
     tree = record.tree()
     return summary | {"mode": "spatial" if tree["options"].get("spatial") else "constant"} | tree
+
+
+def skipped_of(path: str, layout: LayoutName, warnings: list[str]) -> dict[str, Any]:
+    """The object for an output that was there already."""
+    return {"schema": SCHEMA, "version": __version__, **_files(path, layout), "skipped": True, "warnings": warnings}
+
+
+def _files(path: str, layout: LayoutName) -> dict[str, Any]:
+    from diffim_decorr.io.output.layouts import output_paths
+
+    files = output_paths(path, layout)
+    return {"output": path} if len(files) == 1 else {"output": path, "files": files}
 
 
 def print_json(summary: dict[str, Any]) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diffim_decorr._version import __version__
-from diffim_decorr.cli.common import guarded_files, loading, progress_on_terminal, say, tell, warn
+from diffim_decorr.cli.common import guarded_files, loading, progress_on_terminal, say, skipped, tell, warn
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.options import chosen, options_of
+from diffim_decorr.errors import OutputExistsError
 from diffim_decorr.options import CommandOptions, InputOptions, Options, OutputOptions
 
 if TYPE_CHECKING:
@@ -42,13 +43,18 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
         from diffim_decorr.run import decorrelate_files
 
     starting = perf_counter() - start
-    if inputs.all_ext:
-        _run_all((sci, tmpl, diff), inputs, options, output, command, start)
-        return
-    with progress_on_terminal(command.quiet) as progress:
-        path, record = decorrelate_files(
-            sci, tmpl, diff, inputs, options, output, others=(command,), guarded=guarded_files(), progress=progress
-        )
+    try:
+        if inputs.all_ext:
+            _run_all((sci, tmpl, diff), inputs, options, output, command, start)
+            return
+        with progress_on_terminal(command.quiet) as progress:
+            path, record = decorrelate_files(
+                sci, tmpl, diff, inputs, options, output, others=(command,), guarded=guarded_files(), progress=progress
+            )
+    except OutputExistsError:
+        if skipped(diff, output, command):
+            return
+        raise
     record.timings = {"start": starting, **record.timings, "total": perf_counter() - start}
     if not command.quiet:
         for warning in record.warnings:

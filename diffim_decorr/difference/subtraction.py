@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from diffim_decorr.difference.contributions import Contribution, total_kernels, weights_of
 from diffim_decorr.difference.matching import MatchingKernel
 from diffim_decorr.difference.programs import program_of, remedy_for_psf, whitened_by
-from diffim_decorr.errors import InputError, UsageError
+from diffim_decorr.difference.roles import check_images, doubts
+from diffim_decorr.errors import InputError, OptionError, UsageError
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.union import MaskUnion
 from diffim_decorr.images.units import working_unit
@@ -158,6 +159,8 @@ def subtraction_of(
     contributions = placed or _ordinary(science, template, options)
     _check(science, template, difference, matching, options, contributions)
     doubt = None if own is not None else _psf_as_kernel(science, template, difference, matching, psf)
+    images = {"science": science, "template": template, "difference": difference}
+    check_images(images)
     sides = matching.sides(options.convolved, own)
     return Subtraction(
         science,
@@ -173,6 +176,7 @@ def subtraction_of(
         (
             *_remarks(science, template, difference, matching, options),
             *(() if doubt is None else (doubt,)),
+            *doubts(images, sides),
             *(() if psf is not None else _psf_remarks(science, template, matching, options)),
             *(
                 f"--{name.replace('_', '-')} is not used: the images of a stack have noise figures of their own"
@@ -283,7 +287,7 @@ def _check(
         x, y = options.kernel_at
         if not (-0.5 <= x < nx - 0.5 and -0.5 <= y < ny - 0.5):
             frame = "" if difference.xy0 == (0, 0) else ", counted from the first pixel and not in the parent frame"
-            raise UsageError(f"kernel_at {x:g} {y:g} lies outside the image of {nx} x {ny} pixels{frame}")
+            raise OptionError(f"{{kernel_at}} {x:g} {y:g} lies outside the image of {nx} x {ny} pixels{frame}")
 
 
 def _psf_as_kernel(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 from numpy.typing import NDArray
 
 from diffim_decorr.engine.tiles import Tiling
 from diffim_decorr.geometry import Box
-from diffim_decorr.images.absent import Fill
+from diffim_decorr.images.absent import HUGE, Fill
 from diffim_decorr.images.background import NO_BACKGROUND, LocalBackground
 from diffim_decorr.images.planes import Plane
 from diffim_decorr.images.union import MaskUnion
@@ -17,9 +18,11 @@ from diffim_decorr.kernels.bank import KernelBank
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.plane_level import PlaneLevel
 
-__all__ = ("Input", "Job", "VariancePlane")
+__all__ = ("Input", "Job", "VariancePlane", "oversized_remark")
 
 Array = NDArray[Any]
+
+_DYNAMIC_RANGE = 1e12  # in units of the noise, more than of any detector; double precision has four digits more
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,8 @@ class Input:
     spread
         How far its pixels reach into the difference: the share that each has in its neighbours (h, w), for an image
         that was convolved; None for one that was not.
+    oversized
+        Set once pixels were found that are larger than any can be, and count as missing.
     """
 
     plane: Plane
@@ -50,6 +55,7 @@ class Input:
     mask: Plane | None = None
     bits: int = 0
     spread: Array | None = None
+    oversized: Event = field(default_factory=Event)
 
     @property
     def reach(self) -> int:
@@ -93,6 +99,8 @@ class Job:
         Number of threads.
     margin
         Least margin of the tiles. With the same one the same pixels come out, bit for bit.
+    oversized
+        As of its inputs.
     """
 
     image: Plane
@@ -111,6 +119,12 @@ class Job:
     margin: int = 0
     inputs: tuple[Input, ...] = ()
     background: LocalBackground = NO_BACKGROUND
+    oversized: Event = field(default_factory=Event)
+
+    @property
+    def largest(self) -> float:
+        """Up to which pixels are data: the errors of what is larger would reach over whole tiles."""
+        return min(HUGE, _DYNAMIC_RANGE * self.sigma) if self.sigma > 0 else HUGE
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -125,3 +139,11 @@ class Job:
     def tiling(self, shape: tuple[int, int] | None = None) -> Tiling:
         """Tiles of the image, or of windows of some shape."""
         return Tiling(shape or self.shape, self.halo)
+
+
+def oversized_remark(name: str) -> str:
+    """What a user should know of an image with pixels that are larger than any can be."""
+    return (
+        f"{name}: has pixels beyond {HUGE:g}, or {_DYNAMIC_RANGE:g} times the noise, which no image of the sky has; "
+        "they are taken for missing data (NO_DATA): set them to NaN, or mask them"
+    )

@@ -11,7 +11,7 @@ from diffim_decorr.engine.job import Input, Job
 from diffim_decorr.engine.tiles import Tiling
 from diffim_decorr.fft import forward, good_size, inverse, kernel_transform
 from diffim_decorr.geometry import Box
-from diffim_decorr.images.absent import absent
+from diffim_decorr.images.absent import absent, unexplained
 from diffim_decorr.images.masks import held_bits, unsigned
 
 __all__ = ("Reach",)
@@ -41,7 +41,10 @@ class Reach:
         """Where, of the pixels (h, w) of a box in the image; None if nowhere."""
         seen = self.seen(inside)
         own = inside.shifted(-seen.x0, -seen.y0).slices
-        hole = absent(self._source.plane.read(seen).astype(np.float32, copy=False), self._source.fills)
+        pixels = self._source.plane.read(seen).astype(np.float32, copy=False)
+        hole = absent(pixels, self._source.fills)
+        if unexplained(pixels, hole, self._source.fills):
+            self._source.oversized.set()
         here = None if hole is None else hole[own]
         if self._spread is None:
             return here, None

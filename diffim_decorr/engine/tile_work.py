@@ -15,7 +15,7 @@ from diffim_decorr.engine.reach import Reach
 from diffim_decorr.engine.tiles import Tiling
 from diffim_decorr.engine.variance import VariancePropagation
 from diffim_decorr.geometry import Box
-from diffim_decorr.images.absent import absent
+from diffim_decorr.images.absent import absent, unexplained
 from diffim_decorr.kernels.bank import KernelBank
 
 __all__ = ("TileWork",)
@@ -102,7 +102,9 @@ class TileWork:
     def _missing(self, pixels: Array, inside: Box) -> tuple[Array | None, Array | None]:
         """Pixels without a value, in the image or in what it was made of, or without a matching kernel; and those that
         defects of a convolved image have reached. None if there are none."""
-        missing, reached = absent(pixels, self._job.fills), None
+        missing, reached = absent(pixels, self._job.fills, self._job.largest), None
+        if unexplained(pixels, missing, self._job.fills, self._job.largest):
+            self._job.oversized.set()
         for reach in self._reaches:
             hole, far = reach(inside)
             missing, reached = _either(missing, hole), _either(reached, far)

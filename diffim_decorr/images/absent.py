@@ -1,4 +1,4 @@
-"""Which pixels hold no data: those that are not finite, and those that were filled with a value.
+"""Which pixels hold no data: those that are not finite or huge, and those that were filled with a value.
 
 A value that noise never has, as HOTPANTS' 1e-30, is a fill wherever it is. One that noise may have, as 0, or the former
 after it was rounded to integers or compressed with losses, is a fill where it covers an area.
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.planes import Plane
 
-__all__ = ("MOST_TIES", "Fill", "absent", "area_fill", "tie_step")
+__all__ = ("HUGE", "MOST_TIES", "Fill", "absent", "area_fill", "tie_step", "unexplained")
 
 Array = NDArray[Any]
 
+#: Larger values are marks, or the garbage of a damaged file; single precision does not hold their squares.
+HUGE = 1e30
 #: So few values among the pixels are levels of a converter.
 MOST_TIES = 0.25
 _RAGGED = 4  # pixels by which an area may reach beyond the squares in it
@@ -104,16 +106,27 @@ def area_fill(
     return Fill(value, within, size) if size <= _LARGEST else None
 
 
-def absent(pixels: Array, fills: Sequence[Fill]) -> Array | None:
-    """Where pixels (h, w) of single precision hold no data; None if nowhere."""
+def absent(pixels: Array, fills: Sequence[Fill], largest: float = HUGE) -> Array | None:
+    """Where pixels (h, w) of single precision hold no data, or are larger than any can be; None if nowhere."""
     missing: Array | None = None
-    if not (np.isfinite(pixels.min()) and np.isfinite(pixels.max())):
-        missing = ~np.isfinite(pixels)
+    if not (pixels.min() >= -largest and pixels.max() <= largest):
+        missing = ~(np.abs(pixels) <= largest)
     for fill in fills:
         found = fill.found(pixels)
         if found is not None:
             missing = found if missing is None else missing | found
     return missing
+
+
+def unexplained(pixels: Array, missing: Array | None, fills: Sequence[Fill], largest: float = HUGE) -> bool:
+    """Whether some of the missing pixels are so for their size only, which no fill value accounts for."""
+    if missing is None:
+        return False
+    values = pixels[missing]
+    values = values[np.isfinite(values) & (np.abs(values) > largest)]
+    for fill in fills:
+        values = values[~fill.like(values)]
+    return bool(values.size)
 
 
 def _opened(mask: Array, size: int) -> Array:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, VarianceUncertainty
-from astropy.units import Unit, UnitBase, dimensionless_unscaled
+from astropy.units import UnitBase, dimensionless_unscaled
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from diffim_decorr.errors import InputError
+from diffim_decorr.images.bunit import unit_of
 from diffim_decorr.images.masks import any_of
 from diffim_decorr.images.wcs import WCS_CARD
 
@@ -75,7 +76,7 @@ def to_ccddata(
         for plane, bit in mask_planes.items():
             header[f"HIERARCH {_PLANE_CARD}{plane}" if len(plane) > 5 else f"{_PLANE_CARD}{plane}"] = bit
     if unit is None:
-        unit = _unit(str(header.get("BUNIT", "")))
+        unit = unit_of(str(header.get("BUNIT", ""))) or dimensionless_unscaled
     uncertainty = None if variance is None else VarianceUncertainty(np.array(variance))
     return CCDData(
         image, unit=unit, uncertainty=uncertainty, mask=bad, flags=flags, meta=header, wcs=_wcs(header), psf=psf
@@ -144,11 +145,3 @@ def _mask(data: CCDData, planes: dict[str, int], name: str) -> tuple[Array | Non
     if data.mask is None:
         return None, {}
     return (np.broadcast_to(np.asarray(data.mask) != 0, data.data.shape)).astype(np.int32), {"BAD": 0}
-
-
-def _unit(text: str) -> UnitBase:
-    """That of a header, or none where it is not understood."""
-    try:
-        return Unit(text)
-    except ValueError:
-        return dimensionless_unscaled

@@ -1,10 +1,22 @@
-"""Cards that place an image on the sky or in its parent frame."""
+"""Cards that place an image on the sky or in its parent frame, and how far apart they put two images."""
 
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-__all__ = ("AXIS_CARD", "WCS_CARD")
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+__all__ = ("AXIS_CARD", "WCS_CARD", "separation")
+
+Array = NDArray[Any]
 
 # Cards that place an image on the sky or in its parent frame, and so belong to each plane.
 WCS_CARD = re.compile(
@@ -15,3 +27,100 @@ AXIS_CARD = re.compile(
     r"(?:CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA|CNAME|CRDER|CSYER|PV|PS|LTV|WAT)(\d)(?:_\d+)?[A-Z]?"
     r"|(?:CD|PC|LTM)(\d)_(\d)[A-Z]?"
 )
+# Neither the parent frame nor the inverse of a distortion matters for a position on the sky.
+_NOT_ON_SKY = re.compile(r"LT[VM].*|(AP|BP)_.*|(?!(A|B)_).*[A-Z]$")
+_TEXT = re.compile(r"CTYPE|CUNIT|RADESYS|WAT")
+_NO_LETTER = ("WCSAXES", "LONPOLE", "LATPOLE", "RADESYS", "EQUINOX", "EPOCH")
+
+
+def separation(one: Header | None, other: Header | None, shape: tuple[int, int]) -> float | None:
+    """How far apart on the sky two headers put the same pixels: the median over the field, in pixels.
+
+    Parameters
+    ----------
+    one, other
+        The headers; the first one tells the size of a pixel.
+    shape
+        (ny, nx)
+
+    Returns
+    -------
+    pixels
+        None if one of them says nothing of the sky, or they say it in different systems of coordinates.
+    """
+    mine, its = _sky_cards(one), _sky_cards(other)
+    if not (mine and its):
+        return None
+    if mine == its:
+        return 0.0
+    with _silently():
+        try:
+            here, there = (_wcs(header) for header in (one, other))
+        except Exception:  # whatever wcslib has to say of such cards
+            return None
+        if here is None or there is None or _frame(here) != _frame(there):
+            return None
+        x, y = (axis.ravel() for axis in np.meshgrid(*(np.linspace(0, n - 1, 3) for n in shape[::-1])))
+        begin = _directions(here, x, y)
+        size = np.mean([_angles(begin, _directions(here, x + dx, y + dy)) for dx, dy in ((1, 0), (0, 1))], axis=0)
+        distances = _angles(begin, _directions(there, x, y)) / size
+    known = distances[np.isfinite(distances)]
+    return float(np.median(known)) if known.size else None
+
+
+def _sky_cards(header: Header | None) -> dict[str, Any]:
+    """The cards that place an image on the sky."""
+    keys = () if header is None or "CTYPE1" not in header else header.keys()
+    found = {key: header[key] for key in keys if header is not None and WCS_CARD.fullmatch(key)}
+    found = {key: value for key, value in found.items() if key in _NO_LETTER or not _NOT_ON_SKY.fullmatch(key)}
+    # What is no number where one should be would be taken for 0.
+    damaged = any(isinstance(value, str) != bool(_TEXT.match(key)) for key, value in found.items())
+    return {} if damaged else found
+
+
+def _wcs(header: Header | None) -> Any:
+    """That of the cards alone, if it is one of the sky: what other cards refer to may be in other HDUs."""
+    from astropy.io.fits import Card
+    from astropy.io.fits import Header as NewHeader
+    from astropy.wcs import WCS
+
+    cards = [
+        Card(key, value) for key, value in _sky_cards(header).items() if not re.search(r"^WCSAXES|[A-Z][3-9](_|$)", key)
+    ]
+    wcs = WCS(NewHeader(cards), naxis=2)
+    return wcs if wcs.has_celestial else None
+
+
+def _frame(wcs: Any) -> tuple[str, str, float]:
+    """The system of coordinates; that of J2000 has two names, which differ by less than a pixel."""
+    system, equinox = str(wcs.wcs.radesys).strip(), float(wcs.wcs.equinox)
+    if system in ("", "ICRS", "FK5") and not (np.isfinite(equinox) and equinox != 2000):
+        return str(wcs.wcs.lngtyp), "J2000", 2000.0
+    return str(wcs.wcs.lngtyp), system, equinox
+
+
+def _directions(wcs: Any, x: Array, y: Array) -> Array:
+    """Unit vectors (3, n)."""
+    world = np.radians(wcs.all_pix2world(np.stack([x, y], axis=1), 0))
+    longitude, latitude = world[:, wcs.wcs.lng], world[:, wcs.wcs.lat]
+    return np.array([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)])
+
+
+def _angles(one: Array, other: Array) -> Array:
+    angles: Array = 2 * np.arcsin(np.minimum(np.linalg.norm(one - other, axis=0) / 2, 1))
+    return angles
+
+
+@contextmanager
+def _silently() -> Iterator[None]:
+    """Neither warnings nor what astropy tells of distortions, on standard output."""
+    from astropy import log
+
+    level = log.level
+    log.setLevel("ERROR")
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

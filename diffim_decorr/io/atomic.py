@@ -11,7 +11,7 @@ from functools import partial
 
 from astropy.io import fits
 
-from diffim_decorr.errors import InputError, UsageError
+from diffim_decorr.errors import InputError, OutputExistsError, UsageError
 from diffim_decorr.io.packing import is_packed, pack
 from diffim_decorr.io.structure import BLOCK
 
@@ -28,6 +28,7 @@ __all__ = (
 )
 
 # What file systems answer that cannot sync folders or reserve room.
+_PIECE = 1 << 24  # bytes that are moved at a time
 _CANNOT = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
 
 
@@ -82,6 +83,22 @@ class Draft:
         with naming(self.path):
             self._file.truncate(end)
         self.end = end
+
+    def shift(self, start: int, by: int) -> None:
+        """Move all that was claimed from an offset on by so many bytes, to the end of the file if more than 0."""
+        if by > 0:
+            self.end += by
+            self.reserve()
+            self.end -= by
+        begins = range(start, self.end, _PIECE)
+        with naming(self.path):
+            for begin in reversed(begins) if by > 0 else begins:
+                piece = os.pread(self._file.fileno(), min(_PIECE, self.end - begin), begin)
+                self.put(begin + by, piece)
+        if by > 0:
+            self.end += by
+        else:
+            self.cut(self.end + by)
 
     def sync(self) -> None:
         with naming(self.path):
@@ -161,9 +178,9 @@ def _allow(path: str) -> None:
     os.chmod(path, 0o666 & ~umask)
 
 
-def exists_already(path: str) -> UsageError:
+def exists_already(path: str) -> OutputExistsError:
     """What is to be said where a file must not be replaced."""
-    return UsageError(f"{path}: the output exists already; --overwrite replaces it")
+    return OutputExistsError(f"{path}: the output exists already; --overwrite replaces it")
 
 
 @contextmanager

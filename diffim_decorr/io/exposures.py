@@ -21,6 +21,7 @@ from diffim_decorr.geometry import Box
 from diffim_decorr.images.absent import Fill, area_fill
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.planes import DerivedPlane, Plane
+from diffim_decorr.images.sample import negative_share, same_pixels
 from diffim_decorr.io.asinh import linear
 from diffim_decorr.io.companions import Owner, Role, accompanies, asked_for, main_image, own_companions, role_of
 from diffim_decorr.io.hdus import (
@@ -49,6 +50,7 @@ _HOTPANTS_NOISE = "HOTPANTS NOISE IMAGE"
 _NO_MASK: tuple[Plane | None, dict[str, int]] = (None, {})
 _MOST_LISTED = 6
 _LEAST_ROOT, _LARGEST_ROOT, _SOME = 1e-15, 1e18, 1000
+_NEGATIVE = 0.01  # is the share of a plane of noise that may be negative
 _ROUNDED = 0.51  # is the most that a fill is off after a lossy compression, in its steps
 
 
@@ -185,9 +187,7 @@ def load_exposure(
                 psf_fault = str(error)
     given: dict[Role, Spec | None] = {"variance": variance, "noise": noise, "weight": weight}
     planes = [
-        _read_plane(other, role, owner, image.shape, name, remarks)
-        for role, other in given.items()
-        if other is not None
+        _read_plane(other, role, owner, image, name, remarks) for role, other in given.items() if other is not None
     ]
     if mask is not None:
         own_mask = _read_mask(mask, owner, image.shape, name, bad_bits, remarks)
@@ -264,15 +264,27 @@ def _variance_of(
 ) -> Plane | None:
     for role, hdu in layers.companions.items():
         if role != "mask":
-            return _as_variance(path, hdus, hdu, role, shape, owner, remarks)
+            plane = _linear_plane(path, hdus, hdu, shape, owner, remarks)
+            if role != "variance":  # whose sign is not lost
+                share = negative_share(plane)
+                if share > _NEGATIVE:
+                    remarks.append(
+                        f"{hdu_label(path, hdus, hdu)}: {share:.0%} of its pixels are negative, which no {role} can "
+                        "be; they count as unknown (--sci-variance, --tmpl-variance and the like give others)"
+                    )
+            return _converted(plane, role)
     return None
 
 
-def _as_variance(
-    path: str, hdus: fits.HDUList, hdu: Any, role: Role, shape: tuple[int, int], owner: str, remarks: list[str]
+def _linear_plane(
+    path: str, hdus: fits.HDUList, hdu: Any, shape: tuple[int, int], owner: str, remarks: list[str]
 ) -> Plane:
     plane = _real(_fitting(path, hdus, hdu, shape, owner), hdu)
-    plane = linear(plane, hdu.header, hdu_label(path, hdus, hdu), remarks)
+    return linear(plane, hdu.header, hdu_label(path, hdus, hdu), remarks)
+
+
+def _converted(plane: Plane, role: Role) -> Plane:
+    """The variances that a plane of noise stands for."""
     convert = {"noise": _squared, "weight": _inverse}.get(role)
     return plane if convert is None else DerivedPlane(plane, convert)
 
@@ -308,17 +320,32 @@ def _owner(path: str, hdus: fits.HDUList, hdu: Any, extension: Extension) -> Own
     return Owner(path, number, hdu.name, hdu.ver, extension is not None)
 
 
-def _read_plane(spec: Spec, role: Role, image: Owner, shape: tuple[int, int], owner: str, remarks: list[str]) -> Plane:
+def _read_plane(spec: Spec, role: Role, owning: Owner, image: Plane, owner: str, remarks: list[str]) -> Plane:
     path, extension = split_spec(spec)
     with open_fits(path) as hdus:
-        hdu = asked_for(path, hdus, extension, role, image)
+        hdu = asked_for(path, hdus, extension, role, owning)
         said = role_of(hdu)
         if said is not None and said != role:
             remarks.append(
                 f"{hdu_label(path, hdus, hdu)}: was given as the {role} image, but is a {said} image by its name (if "
                 f"it is, give it with the option for that)"
             )
-        return _as_variance(path, hdus, hdu, role, shape, owner, remarks)
+        plane = _linear_plane(path, hdus, hdu, image.shape, owner, remarks)
+        _refuse_sky(plane, image, role, hdu_label(path, hdus, hdu), owner)
+        return _converted(plane, role)
+
+
+def _refuse_sky(plane: Plane, image: Plane, role: Role, name: str, owner: str) -> None:
+    """Refuse a plane of noise that is an image of the sky, which scatters about its background."""
+    remedy = "give the file with that, as variances, standard deviations (noise) or inverse variances (weight)"
+    if same_pixels(plane, image):
+        raise InputError(f"{name}: has the same pixels as the image {owner}, and so is not its {role} image: {remedy}")
+    share = negative_share(plane)
+    if share > _NEGATIVE:
+        raise InputError(
+            f"{name}: {share:.0%} of its pixels are negative, as in an image of the sky, and so it is not the {role} "
+            f"image of {owner}: {remedy}"
+        )
 
 
 def _read_mask(

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from diffim_decorr.errors import InputError, UsageError
+from diffim_decorr.errors import InputError, OptionError
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.masks import unsigned
 from diffim_decorr.images.planes import DerivedPlane, Plane
@@ -159,9 +159,9 @@ def bit_flags(text: str | int) -> int:
         flags = interpret_bit_flags(text)
     except (ValueError, TypeError) as error:
         cause = " ".join(str(error).split())
-        raise UsageError(f"dq_bad = {text!r} is no selection of bits such as 1,4,16 or ~2 ({cause})") from error
+        raise OptionError(f"{{dq_bad}} = {text!r} is no selection of bits such as 1,4,16 or ~2 ({cause})") from error
     if flags is None or flags == 0 or not -(2**63) <= flags < 2**63:
-        raise UsageError(f"dq_bad = {text!r} selects no bits, which would be 1, 2, 4 and so on")
+        raise OptionError(f"{{dq_bad}} = {text!r} selects no bits, which would be 1, 2, 4 and so on")
     return int(flags)
 
 

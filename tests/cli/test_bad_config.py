@@ -25,6 +25,14 @@ CONFIGS = {
     "no choice": ("variance = 'none'", "options.toml: variance: 'none' is not one of"),
     "table": ("[run]\ntolerance = 1e-3", "options.toml: there is no option 'run'"),
     "table for a value": ("[tolerance]\na = 1", "options.toml: tolerance = a table is not a number"),
+    "no bits": (
+        "dq-bad = 'five'",
+        "options.toml: dq-bad: must be a selection of bits such as 1,4,16 or ~2, not 'five'",
+    ),
+    "text for a whole number": ("threads = 'x'", "options.toml: threads = 'x' is not a whole number"),
+    "whole number out of range": ("threads = 0", "options.toml: threads: must be a whole number from 1 to 4096, not 0"),
+    "excluding each other": ("svar = 0\ntvar = 0", "options.toml: --svar and --tvar cannot both be 0"),
+    "directory of the output": ("output = 'none/out.fits'", "none/out.fits: there is no directory"),
     "value out of range": ("tolerance = 0", "options.toml: tolerance: must be a number from 1e-07 to 0.1"),
 }
 
@@ -34,6 +42,12 @@ def test_option_file(folder: Path, defect: str) -> None:
     content, says = CONFIGS[defect]
     (folder / "options.toml").write_bytes(content if isinstance(content, bytes) else content.encode())
     refused(folder, says, "run", *INPUTS, "--config", "options.toml", status=2)
+
+
+def test_one_of_two_options_is_in_the_file(folder: Path) -> None:
+    (folder / "options.toml").write_text("spatial = true")
+    says = "options.toml: --kernel-at is for a constant decorrelation kernel; it has no meaning with --spatial"
+    refused(folder, says, "run", *INPUTS, "--config", "options.toml", "--kernel-at", "5", "5", status=2)
 
 
 def test_option_file_that_is_not_there(folder: Path) -> None:

@@ -52,7 +52,8 @@ def test_json_of_what_could_not_be_measured(folder: Path) -> None:
     assert "source-free pixels" in said["warnings"][0]
     assert done.stderr == f"decorr: warning: {said['warnings'][0]}\n"
     header = fits.getheader(folder / "out.fits")
-    assert header["DCRHO1"] == "undefined"
+    assert "DCRHO1" not in header
+    assert header["DCNPIX"] < 1000
     assert header["DCWARN1"] == said["warnings"][0]
     sound(folder / "out.fits")
 

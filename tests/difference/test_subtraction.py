@@ -22,7 +22,10 @@ def test_positions_of_a_kernel_are_in_the_parent_frame_of_a_cutout() -> None:
     )
     kernel = SpatialKernel(np.array([gaussian(15, 1.2), gaussian(15, 2.0)]), coefficients)
     images = noise_pair(74, (120, 130), 1.0, 1.0)
-    made = [Exposure(image, v, xy0=(400, 30)) for image, v in zip((*images, images[0]), (1, 1, None), strict=True)]
+    made = [
+        Exposure(image, v, xy0=(400, 30))
+        for image, v in zip((*images, images[0] - images[1]), (1, 1, None), strict=True)
+    ]
     psi = decorrelate(*made, kernel).psi.at(0, 0)
     here = SpatialKernel.constant(kernel.at(400 + 64.5, 30 + 59.5))
     expected = decorrelate(*[Exposure(e.image, e.variance) for e in made], here).psi.at(0, 0)

@@ -12,6 +12,7 @@ import pytest
 
 from diffim_decorr import InputError, write_grid_kernel
 from diffim_decorr.io.atomic import drafts, move, whole_file
+from diffim_decorr.io.structure import BLOCK
 from support.files import listing
 
 
@@ -49,3 +50,23 @@ def test_messages_name_the_output(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the output cannot be written"), whole_file(f"{path}/k.fits", False):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("by", [-BLOCK, -3 * BLOCK, BLOCK, 4 * BLOCK])
+@pytest.mark.parametrize("piece", [100, 1 << 24])
+def test_what_is_written_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: int, piece: int) -> None:
+    """However much is moved at a time: pieces overlap with where they go."""
+    monkeypatch.setattr("diffim_decorr.io.atomic._PIECE", piece)
+    content = np.random.default_rng(3).bytes(9 * BLOCK)
+    with drafts([str(tmp_path / "a.fits")], overwrite=False) as unfinished:
+        (draft,) = unfinished.values()
+        draft.append(content)
+        draft.shift(4 * BLOCK, by)
+        assert draft.end == 9 * BLOCK + by
+        assert draft.claim(1) == 9 * BLOCK + by
+        draft.cut(9 * BLOCK + by)
+    moved = (tmp_path / "a.fits").read_bytes()
+    assert len(moved) == 9 * BLOCK + by
+    kept = min(4 * BLOCK, 4 * BLOCK + by)
+    assert moved[:kept] == content[:kept]
+    assert moved[4 * BLOCK + by :] == content[4 * BLOCK :]

@@ -45,14 +45,14 @@ def test_files_beside_an_image_go_before_its_own(tmp_path: Path) -> None:
     own = write_hdus(
         tmp_path / "own.fits", image_hdu(IMAGE, "IMAGE"), image_hdu(VARIANCE, "VARIANCE"), image_hdu(MASK, "MASK")
     )
-    other = write_hdus(tmp_path / "other.fits", image_hdu(2 * IMAGE, "IMAGE"), image_hdu(2 * VARIANCE, "VARIANCE"))
+    other = write_hdus(tmp_path / "other.fits", image_hdu(3 * VARIANCE, "IMAGE"), image_hdu(2 * VARIANCE, "VARIANCE"))
     fits.append(other, np.zeros(IMAGE.shape, "u1"), fits.Header([("EXTNAME", "MASK"), ("MP_CR", 3)]))
     exposure = read_exposure(own, variance=other, mask=other)
     check(exposure.image_plane, IMAGE)
     check(exposure.variance_plane, 2 * VARIANCE)
     check(exposure.mask_plane, np.zeros(IMAGE.shape))
     assert exposure.mask_planes == {"CR": 3}
-    check(read_exposure(own, variance=f"{other}[1]").variance_plane, 2 * IMAGE)
+    check(read_exposure(own, variance=f"{other}[1]").variance_plane, 3 * VARIANCE)
 
 
 def test_noise_and_weight_by_their_usual_names(tmp_path: Path) -> None:
@@ -158,7 +158,8 @@ def test_companions_of_one_ccd_of_several(path: Path) -> None:
 
 
 def test_further_exposures_are_said_to_be_left_out(path: Path) -> None:
-    write_hdus(path, *(image_hdu(k * IMAGE, name, k) for k in range(1, 11) for name in ("SCI", "ERR")))
+    pixels = {"SCI": IMAGE, "ERR": VARIANCE}
+    write_hdus(path, *(image_hdu(k * array, name, k) for k in range(1, 11) for name, array in pixels.items()))
     with pytest.warns(
         DecorrWarning, match=r"\[SCI,2\], .*\[SCI,7\] and 3 more in the same file are left out.*--all-ext"
     ):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from diffim_decorr import DecorrWarning, InputError, decorrelate, read_exposure
+from diffim_decorr import DecorrWarning, Exposure, InputError, decorrelate, read_exposure
 from support.data import LSST_IMAGES, needs_lsst_images
 from support.files import has_plane, image_hdu
 from support.kernels import gaussian
@@ -48,9 +48,9 @@ def test_psf_that_cannot_be_read_is_no_reason_to_refuse(path: Path, tree: Any, s
     check(exposure.image_plane, IMAGE)
     assert exposure.psf is None
     assert says in str(exposure.psf_fault)
-    unit = np.ones((1, 1))
+    template = Exposure(np.random.default_rng(4).normal(size=IMAGE.shape), 1.0)
     with pytest.warns(DecorrWarning, match="the result has no PSF"):
-        decorrelate(exposure, exposure, exposure, unit)
+        decorrelate(exposure, template, exposure.image - template.image, np.ones((1, 1)))
 
 
 @pytest.mark.parametrize(

@@ -373,5 +373,5 @@ def test_dq_bad_of_the_command(tmp_path: Path) -> None:
     done = quickly(tmp_path, "run", *INPUTS, "--dq-bad", "4", "-o", "other.fits")
     assert "decorr: warning: --dq-bad: all masks have names for their bits, or there are none" in done.stderr
     done = quickly(tmp_path, "run", *INPUTS, "--dq-bad", "five", "-o", "third.fits")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "dq_bad = 'five' is no selection of bits" in done.stderr
+    assert done.returncode == 2
+    assert "'--dq-bad': must be a selection of bits such as 1,4,16 or ~2, not 'five'" in done.stderr

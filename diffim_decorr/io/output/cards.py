@@ -21,11 +21,15 @@ _NO_PIXELS = (
     ("EXTEND", True, ""),
 )
 LONG_STRINGS = ("LONGSTRN", "OGIP 1.0", "long string values are continued")
-# Cards of the difference that would be wrong or misleading about the result, or refer to HDUs that it has not.
+# Cards of the difference that would be wrong or misleading about the result, or refer to HDUs that it has not. HOTPANTS
+# says of each region how the noise of its pixels, of all good ones and of those in its stamps, compares with what it
+# expected; how it made the difference (REGIONnn, CONVOLnn, KSUMnn, ...) is as true of the result.
 _DROPPED_CARD = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|DATASUM|CHECKSUM|EXTNAME|EXTVER"
     r"|EXTLEVEL|EXTTYPE|INHERIT|MP_.*|MASKVAL|KERINFO|DATAMIN|DATAMAX|T(TYPE|FORM)\d+|TFIELDS|Z(IMAGE|CMPTYPE|BITPIX)"
-    r"|DCWARN\d+|AR_HDU|WCS_ID|PSF_ID|(CPDIS|CPERR|CQDIS|CQERR|DP|DQ|D2IMDIS|D2IMERR|D2IM)\d.*|D2IMEXT|LONGSTRN"
+    r"|(N?X2NRM|DMEANO?|DSIGE?O?|SSSIG|SSSCAT|FSIG|FSCAT)\d\d"
+    r"|DC(RHO0|RHO1|RHOX2|SNRSTD|NPIX|BLK\d+|PSFSC|CELL|ABOVE\d|BELOW\d|SPECX2|FLAG|VERDCT|WHY\d+|EXPLAN|WARN\d+)"
+    r"|UTYPE|AR_HDU|WCS_ID|PSF_ID|(CPDIS|CPERR|CQDIS|CQERR|DP|DQ|D2IMDIS|D2IMERR|D2IM)\d.*|D2IMEXT|LONGSTRN"
 )
 
 

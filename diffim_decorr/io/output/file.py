@@ -1,6 +1,6 @@
 """Writing the result: streamed rows of pixels, then ψ, the PSF and the quality figures, then the primary header.
 
-Room for the planes is laid out before the first pixel is written; headers with figures of the result have some to grow.
+Room for the planes is laid out before the first pixel is written, behind headers as long as a good run's will be.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from diffim_decorr.geometry import Box
+from diffim_decorr.images.bunit import squared_unit
 from diffim_decorr.images.planes import FilePlane
 from diffim_decorr.io.atomic import Draft, drafts
 from diffim_decorr.io.checksum import add_words, fold, set_checksum
@@ -33,8 +34,10 @@ __all__ = ("OutputFile", "open_drafts")
 
 Array = NDArray[Any]
 
-# Room for cards that are not known before the pixels are written.
-_SPARE_CARDS = 80
+# Cards of a good run that are not known before its pixels are written: figures of the quality, and the verdict. With
+# more or fewer what comes after them is moved, for a header has no room to spare but in blank cards.
+_LATER_CARDS = 21
+_CHECKSUM_CARDS = 2
 _BITPIX = {"IMAGE": -32, "MASK": 32, "VARIANCE": -32}
 
 
@@ -72,7 +75,8 @@ class OutputFile:
         self._bitpix = {**_BITPIX, "VARIANCE": -64} if product.wide and not layout.sigma else _BITPIX
         self._headers = {role: self._plane_header(role) for role in roles}
         self._sums = dict.fromkeys(self._headers, 0)
-        self._room = len(self._lead().tostring()) + _SPARE_CARDS * 80
+        later = _CHECKSUM_CARDS + (_LATER_CARDS if product.psi is not None and product.record.quality is None else 0)
+        self._room = len(self._lead().tostring(padding=False)) + later * 80
         self._room += -self._room % BLOCK
         if not self._leading:
             self._lead_at = drafts["IMAGE"].claim(self._room)
@@ -175,9 +179,11 @@ class OutputFile:
         for item in wcs_cards(self._product.header):
             header.append(item, end=True)
         unit = str((self._product.header or {}).get("BUNIT", "")).strip()
+        squared = role == "VARIANCE" and not self._layout.sigma
         if unit and len(unit) < 60 and role != "MASK":
-            squared = role == "VARIANCE" and not self._layout.sigma
-            header["BUNIT"] = f"({unit})**2" if squared else unit
+            header["BUNIT"] = squared_unit(unit) if squared else unit
+        if role == "VARIANCE":  # as CCDData.read looks for it
+            header["UTYPE"] = ("VarianceUncertainty" if squared else "StdDevUncertainty", "kind of uncertainty")
         if role == "MASK":
             for name, bit in sorted(self._product.mask_planes.items(), key=lambda item: item[1]):
                 header[f"MP_{name}" if len(name) <= 5 else f"HIERARCH MP_{name}"] = bit
@@ -254,19 +260,24 @@ class OutputFile:
         self.wait()
         if self._failed is not None:
             raise self._failed
+        text = set_checksum(self._lead(), fold(self._sums["IMAGE"]) if self._leading else 0)
+        self._make_room(len(text))
+        self._drafts["IMAGE"].put(self._lead_at, text)
         for role, header in self._headers.items():
             if not (self._leading and role == "IMAGE"):
                 self._drafts[role].put(self._offsets[role][0], set_checksum(header, fold(self._sums[role])))
         for companion in self._companions(psf):
             self._drafts["PSI"].append(companion)
-        header = self._lead()
-        blank = (self._room - len(header.tostring(padding=False)) - 2 * 80) // 80
-        for _ in range(max(blank, 0)):
-            header.append("", end=True)
-        text = set_checksum(header, fold(self._sums["IMAGE"]) if self._leading else 0)
-        if len(text) != self._room:
-            raise RuntimeError("the header outgrew the room that was kept for it")
-        self._drafts["IMAGE"].put(self._lead_at, text)
+
+    def _make_room(self, length: int) -> None:
+        """Have the pixels begin where the header ends."""
+        by = length - self._room
+        if by:
+            self._drafts["IMAGE"].shift(self._lead_at + self._room, by)
+            for role, (head, data) in self._offsets.items():
+                if self._drafts[role] is self._drafts["IMAGE"]:
+                    self._offsets[role] = head + by * (head > self._lead_at), data + by
+            self._room = length
 
 
 @contextmanager

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from diffim_decorr.options import LayoutName
+from diffim_decorr.errors import InputError
+from diffim_decorr.io.hdus import open_fits, split_spec
+from diffim_decorr.options import LayoutName, OutputOptions
 
-__all__ = ("LAYOUTS", "Layout", "default_output", "output_paths")
+__all__ = ("LAYOUTS", "Layout", "default_output", "is_output", "output_path", "output_paths")
 
 _ENDING = re.compile(r"(.*?)((?:\.fits?|\.fts)(?:\.gz|\.fz)?|\.[^./]*)?", flags=re.IGNORECASE | re.DOTALL)
 
@@ -48,6 +50,21 @@ LAYOUTS: dict[LayoutName, Layout] = {
 def output_paths(path: str, layout: LayoutName) -> list[str]:
     """The files that an output consists of, the one with the image first."""
     return list(dict.fromkeys(LAYOUTS[layout].paths(path).values()))
+
+
+def output_path(options: OutputOptions, image: str) -> str:
+    """The output, or the first file of it, that is made of an image."""
+    return default_output(split_spec(image)[0]) if options.output is None else options.output
+
+
+def is_output(path: str) -> bool:
+    """Whether a file was written by this program."""
+    try:
+        with open_fits(path) as hdus:
+            # Of a compressed image the first HDU is empty.
+            return any("DCVERS" in hdu.header for hdu in hdus[:2])
+    except InputError:
+        return False
 
 
 def default_output(difference: str) -> str:

@@ -31,23 +31,19 @@ class MosaicFile:
     Use `create`, which puts it in its place at the end or removes it if anything fails.
     """
 
-    def __init__(self, drafts: Mapping[str, Draft], layout: Layout, primary: fits.Header, count: int) -> None:
+    def __init__(self, drafts: Mapping[str, Draft], layout: Layout, primary: fits.Header) -> None:
         self._drafts = drafts
         self._layout = layout
         self._primary = primary
-        # Room for what is known at the end: how many exposures there are, and why some are not.
-        self._room = len(self._header({}, 0).tostring()) + 80 * count * (2 + _LONGEST_CAUSE // 60)
+        self._room = len(set_checksum(self._header({}, 0), 0))
         drafts["IMAGE"].claim(self._room)
-        self._room = drafts["IMAGE"].end
         for draft in {id(d): d for d in drafts.values() if d is not drafts["IMAGE"]}.values():
             draft.append(empty_primary())
         self._written = 0
 
     @classmethod
     @contextmanager
-    def create(
-        cls, path: str, difference: str, count: int, *, overwrite: bool, layout: LayoutName
-    ) -> Iterator[MosaicFile]:
+    def create(cls, path: str, difference: str, *, overwrite: bool, layout: LayoutName) -> Iterator[MosaicFile]:
         """Write a file beside its place, and move it there once all went well.
 
         Parameters
@@ -56,8 +52,6 @@ class MosaicFile:
             Its place.
         difference
             The file whose primary header is kept.
-        count
-            How many exposures there may be.
         overwrite
             Whether a file that is there may be replaced.
         layout
@@ -73,7 +67,7 @@ class MosaicFile:
         with open_fits(difference) as hdus:
             primary = without_pixels(hdus[0].header.copy(strip=True))
         with open_drafts(path, layout, overwrite=overwrite) as by_role:
-            yield cls(by_role, LAYOUTS[layout], primary, count)
+            yield cls(by_role, LAYOUTS[layout], primary)
 
     @contextmanager
     def section(self, product: Product, place: Place) -> Iterator[OutputFile]:
@@ -93,11 +87,10 @@ class MosaicFile:
 
     def finish(self, failures: dict[str, str]) -> None:
         """Write the primary header, with the reasons by exposure why some are missing."""
-        header = self._header(failures, self._written)
-        blank = (self._room - len(header.tostring(padding=False)) - 2 * 80) // 80
-        for _ in range(max(blank, 0)):
-            header.append("", end=True)
-        self._drafts["IMAGE"].put(0, set_checksum(header, 0))
+        text = set_checksum(self._header(failures, self._written), 0)
+        if len(text) != self._room:
+            self._drafts["IMAGE"].shift(self._room, len(text) - self._room)
+        self._drafts["IMAGE"].put(0, text)
 
     def _header(self, failures: dict[str, str], written: int) -> fits.Header:
         header = self._primary.copy()

@@ -28,8 +28,12 @@ def primary_header(inherited: fits.Header | None, provenance: list[fits.Card], d
 
 
 def provenance_cards(record: Record) -> list[fits.Card]:
-    """How a result was made, and how well it did."""
-    return [card_of(*card) for card in _cards(record)]
+    """How a result was made, and how well it did; what is no number has no card."""
+    return [
+        card_of(keyword, value, comment)
+        for keyword, value, comment in _cards(record)
+        if not isinstance(value, float) or math.isfinite(value)
+    ]
 
 
 def _cards(record: Record) -> Iterator[tuple[str, Any, str]]:
@@ -70,7 +74,5 @@ def option_cards(options: Declared) -> Iterator[tuple[str, Any, str]]:
 
 
 def _figure_cards(figures: Figures | None, number: int | None = None) -> Iterator[tuple[str, Any, str]]:
-    for card, value, comment in () if figures is None else figures.cards(number):
-        # There is no card for what is no number.
-        unknown = isinstance(value, float) and not math.isfinite(value)
-        yield card, "undefined" if unknown else value, comment
+    if figures is not None:
+        yield from figures.cards(number)

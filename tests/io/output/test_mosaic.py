@@ -160,7 +160,7 @@ def test_failure_in_the_middle_of_the_pixels(mosaic: Path, tmp_path: Path) -> No
             section.finish(None)
 
     path = str(tmp_path / "out.fits")
-    with MosaicFile.create(path, str(mosaic / "diff.fits"), 3, overwrite=False, layout="lsst") as output:
+    with MosaicFile.create(path, str(mosaic / "diff.fits"), overwrite=False, layout="lsst") as output:
         steps(output, 1, False)
         with pytest.raises(InputError, match="damaged"):
             steps(output, 2, True)
