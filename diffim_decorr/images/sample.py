@@ -41,6 +41,6 @@ def negative_share(plane: Plane) -> float:
     values = values[np.isfinite(values)]
     if not (values < 0).any():
         return 0.0
-    usual = float(np.median(np.abs(values[values != 0])))
+    usual = float(np.percentile(np.abs(values), 90))  # most may stand for no data
     negative = values[values < -_NEAR_ZERO * usual]
     return 0.0 if len(np.unique(negative)) <= _MOST_CODES else len(negative) / len(values)

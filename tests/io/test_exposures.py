@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from diffim_decorr import InputError, decorrelate, read_exposure, read_psf
+from diffim_decorr import Exposure, InputError, decorrelate, read_exposure, read_psf
 from diffim_decorr.geometry import Box
 from support.command import succeed
 from support.data import DECAM, JWST, LSST, needs_decam, needs_jwst, needs_lsst
@@ -258,7 +258,9 @@ def test_jwst_i2d(tmp_path: Path) -> None:
     assert exposure.header["CRPIX1"] == header["CRPIX1"]
     zero = np.zeros((3, 3))
     zero[1, 1] = 1
-    result = decorrelate(exposure, exposure, exposure, zero)
+    noise = np.random.default_rng(1).normal(size=(2, *sci.shape)) + 0 * sci
+    template, difference = Exposure(noise[0], 1.0), Exposure(noise[1])
+    result = decorrelate(exposure, template, difference, zero)
     assert np.isnan(result.exposure.image[:, :7]).all()
     assert has_plane(result.exposure, "NO_DATA")[:, :7].all()
 
@@ -270,7 +272,11 @@ def test_real_lsst_exposures_through_the_command(tmp_path: Path, name: str) -> N
     path = str(LSST / name)
     fits.writeto(tmp_path / "kernel.fits", np.outer([1, 2, 1], [1.0, 2, 1]) / 16)
     options = ("--svar", "1", "--tvar", "1", "-q", "-o", "out.fits")
-    succeed(tmp_path, "run", path, path, path, "--kernel", "kernel.fits", *options)
+    for name, factor in (("tmpl.fits", 1.5), ("diff.fits", 0.5)):
+        with fits.open(path) as hdus:
+            hdus[1].data = factor * hdus[1].data
+            hdus.writeto(tmp_path / name)
+    succeed(tmp_path, "run", path, "tmpl.fits", "diff.fits", "--kernel", "kernel.fits", *options)
     before, after = read_exposure(path), read_exposure(tmp_path / "out.fits")
     assert before.xy0 == after.xy0
     for plane in before.mask_planes:

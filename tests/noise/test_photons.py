@@ -199,7 +199,7 @@ def test_a_gain_and_a_plane_of_noise_exclude_each_other(tmp_path: Path, side: st
 
 def test_wrong_gains(tmp_path: Path) -> None:
     make_inputs(tmp_path)
-    refused(tmp_path, "sci_read_noise needs sci_gain", "run", *INPUTS, "--sci-read-noise", 5, *OUT, status=2)
+    refused(tmp_path, "--sci-read-noise needs --sci-gain", "run", *INPUTS, "--sci-read-noise", 5, *OUT, status=2)
     refused(tmp_path, "greater than 0", "run", *INPUTS, "--tmpl-gain", 0, *OUT, status=2)
     with pytest.raises(UsageError, match="tmpl_read_noise needs"):
         Options(tmpl_read_noise=3.0)

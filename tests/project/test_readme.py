@@ -49,7 +49,7 @@ def psi_lines():
 
 def test_ccddata_lines_of_the_output_page(exposure, monkeypatch):
     monkeypatch.chdir(exposure)
-    (lines,) = [lines for lines in code_blocks(OUTPUT, "python") if "CCDData" in lines]
+    (lines,) = [lines for lines in code_blocks(OUTPUT, "python") if "to_ccddata" in lines]
     names = {}
     exec(lines, names)
     assert np.array_equal(names["exposure"].image, fits.getdata("diff_decorr.fits", "IMAGE"), equal_nan=True)
