@@ -18,14 +18,13 @@ from diffim_decorr.noise.field import NoiseField
 __all__ = (
     "FEWEST_INTERVALS",
     "Nodes",
-    "all_areas",
     "batches",
     "extents",
+    "knots_within",
     "picked",
     "probes_of",
     "ratio_nodes_of",
     "smooth_boxes",
-    "split",
 )
 
 Array = NDArray[Any]
@@ -57,6 +56,10 @@ class Nodes:
     def positions(self) -> tuple[Array, Array, Array]:
         y, x, r = np.meshgrid(self.y, self.x, self.log_ratio, indexing="ij")
         return x.ravel(), y.ravel(), r.ravel()
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -99,40 +102,32 @@ def extents(box: Box) -> tuple[tuple[int, int], tuple[int, int]]:
     return (box.y0, box.y1 - 1), (box.x0, box.x1 - 1)
 
 
-def ratio_nodes_of(noise: NoiseField, tolerance: float) -> Array:
-    """Nodes over the logarithm of the noise ratio, as many as its range needs to begin with."""
+def ratio_nodes_of(noise: NoiseField, box: Box, tolerance: float) -> Array:
+    """Nodes over the logarithm of the noise ratio, as many as its range in a box needs to begin with."""
     if noise.log_ratio is None:
         return np.array([noise.mean_log_ratio])
-    low, high = float(noise.log_ratio.values.min()), float(noise.log_ratio.values.max())
+    # Bilinear between its knots, it is nowhere larger or smaller than at one of them, or at the edges of the box.
+    here = noise.log_ratio.grid(
+        knots_within(noise.log_ratio.x, box.x0, box.x1), knots_within(noise.log_ratio.y, box.y0, box.y1)
+    )
+    low, high = float(here.min()), float(here.max())
     if high - low < 0.1 * tolerance:
         return np.array([(low + high) / 2])
     # The filter is smooth in the logarithm; the error of the interpolation is measured later.
     return np.linspace(low, high, 2 if high - low < 0.05 else 3 + int(2 * (high - low)))
 
 
-def batches(nodes: Sequence[Nodes], size: int) -> Iterator[tuple[Array, Array, Array, int]]:
-    """Positions x and y, noise ratios, and the region they are in, for so many nodes at a time."""
-    for region, part in enumerate(nodes):
-        x, y, log_ratio = part.positions
-        for start in range(0, len(x), size):
-            some = slice(start, start + size)
-            yield x[some], y[some], log_ratio[some], region
+def knots_within(knots: Array, first: int, end: int) -> Array:
+    """The knots inside a box along an axis, and the box's own edges."""
+    inside = knots[(knots > first) & (knots < end - 1)]
+    return np.unique(np.concatenate([[first], inside, [end - 1]]).astype(float))
 
 
-def all_areas(nodes: Sequence[Nodes]) -> Array:
-    """How much of the field each of all nodes stands for, 1 on average, however densely they lie in some regions."""
-    density = [part.box.shape[0] * part.box.shape[1] / math.prod(part.shape) for part in nodes]
-    mean = sum(part.box.shape[0] * part.box.shape[1] for part in nodes) / sum(math.prod(part.shape) for part in nodes)
-    return np.concatenate([part.areas * (own / mean) for part, own in zip(nodes, density, strict=True)])
-
-
-def split(values: Array, nodes: Sequence[Nodes]) -> Iterator[tuple[Nodes, Array]]:
-    """The nodes of each region, and the values (k, n) at all nodes as (n, y, x, ratio) of each."""
-    start = 0
-    for part in nodes:
-        count = math.prod(part.shape)
-        yield part, values[start : start + count].T.reshape(-1, *part.shape)
-        start += count
+def batches(positions: tuple[Array, Array, Array], size: int) -> Iterator[tuple[Array, Array, Array]]:
+    """Positions x and y and noise ratios, so many at a time."""
+    for start in range(0, len(positions[0]), size):
+        x, y, log_ratio = (values[start : start + size] for values in positions)
+        yield x, y, log_ratio
 
 
 def picked(axis: Array, u: Array, between: bool) -> Array:

@@ -85,15 +85,15 @@ class Support:
 
 
 def support_of(
-    inputs: Sequence[SpatialKernel], noise: NoiseField, recipe: Recipe, probes: list[Nodes], tolerance: float
+    inputs: Sequence[SpatialKernel], noise: NoiseField, recipe: Recipe, probes: Nodes, tolerance: float
 ) -> Support:
     """A grid on which ψ does not wrap, and the half-widths of ψ and of the variance kernels."""
     kernels = max(max(kernel.shape) for kernel in inputs)
     size = good_size(max(64, 2 * kernels, 4 * (recipe.half_width or 0)))
     while True:
-        sampler = Sampler(inputs, noise, recipe, size, len(probes))
+        sampler = Sampler(inputs, noise, recipe, size)
         lost_energy, lost_psi, lost_peak, lost_squares = np.zeros((4, size // 2))
-        for batch in batches(probes, sampler.batch):
+        for batch in batches(probes.positions, sampler.batch):
             psi, squares, _ = sampler.all(*batch)
             lost_energy = np.maximum(lost_energy, _relative_tail(psi**2))
             lost_psi = np.maximum(lost_psi, tail(np.abs(psi)).max(axis=0))
