@@ -7,6 +7,7 @@ interpolated. The variance kernels ``(ψ ⊗ κ_i)²`` are treated likewise, joi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,7 +24,7 @@ from diffim_decorr.kernels.piecewise import joined
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.field import NoiseField
 from diffim_decorr.psi.interpolate import coefficients_from
-from diffim_decorr.psi.nodes import FEWEST_INTERVALS, Nodes, extents, probes_of, ratio_nodes_of, smooth_boxes
+from diffim_decorr.psi.nodes import Nodes, extents, probes_of, ratio_nodes, ratio_range, smooth_boxes
 from diffim_decorr.psi.sampler import Recipe, Sampler
 from diffim_decorr.psi.support import Support, cut_psi, cut_squares, support_of
 from diffim_decorr.psi.trial import companions_of, psi_from_nodes
@@ -38,6 +39,9 @@ _MOST_NODES = 9
 _USUAL_SPACING = 256.0
 _MOST_RATIOS = 24
 _SMALLEST_SPACING = 8.0
+# With which power of the nodes' distance the error falls at least, and by what factor they come closer at a time.
+_ORDER = 4
+_LEAST_STEP, _LARGEST_STEP = 1.25, 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +142,8 @@ def build_decorrelation(
     tolerance
         Bound of the rms error in units of the noise.
     node_spacing
-        Distance of nodes in pixels to begin with; it is halved until the tolerance is met. The usual 256 pixels stand
-        for an eighth of the field where that is more.
+        Distance of nodes in pixels to begin with; they come closer until the tolerance is met. The usual 256 pixels
+        stand for an eighth of the field, or of the kernel's region, where that is more.
     recipe
         What ψ is to do, whitening by default.
     levels
@@ -184,28 +188,31 @@ def _part(
     threads: int,
 ) -> DecorrelationPart:
     """ψ in a rectangle in which all kernels are smooth."""
-    ratio_nodes = ratio_nodes_of(noise, box, tolerance)
+    low, high = ratio_range(noise, box)
+    ratios, one_ratio_error = ratio_nodes(low, high, tolerance)
     constant = all(kernel.is_constant for kernel in inputs)
-    support = support_of(inputs, noise, recipe, probes_of(box, ratio_nodes[[0, -1]], constant), tolerance)
-    if constant and len(ratio_nodes) == 1:
-        return _constant(support, ratio_nodes, box)
+    support = support_of(inputs, noise, recipe, probes_of(box, np.unique([low, high]), constant), tolerance)
+    if constant and len(ratios) == 1:
+        return _constant(support, ratios, box)
+    support = support.fitted()
     coarsest = max(box.shape) / (_MOST_NODES - 1)
     spacing = max(node_spacing, coarsest) if node_spacing >= _USUAL_SPACING else node_spacing
-    closer = 0
+    allowed = math.sqrt(tolerance**2 - one_ratio_error**2)
+    closer = 1.0
     while True:
-        nodes = probes_of(box, ratio_nodes, True) if constant else Nodes.over(box, spacing, ratio_nodes, closer)
+        nodes = probes_of(box, ratios, True) if constant else Nodes.over(box, spacing, ratios, closer)
         trial = psi_from_nodes(support, nodes, tolerance, threads)
-        # More nodes do nothing for modes that were found at fewer.
-        if trial.error <= tolerance or trial.mode_error > tolerance:
+        # More nodes do nothing for what the modes leave out.
+        if trial.error <= allowed or trial.mode_error > allowed:
             break
-        if trial.ratio_error > trial.field_error and len(ratio_nodes) < _MOST_RATIOS:
-            ratio_nodes = np.linspace(ratio_nodes[0], ratio_nodes[-1], min(len(ratio_nodes) + 3, _MOST_RATIOS))
-        elif not constant and max(box.shape) / (FEWEST_INTERVALS << closer) >= _SMALLEST_SPACING:
-            closer += 1
+        if trial.ratio_error > trial.field_error and len(ratios) < _MOST_RATIOS:
+            ratios = np.linspace(low, high, min(len(ratios) + 3, _MOST_RATIOS))
+        elif nodes.spacing > _SMALLEST_SPACING:
+            left = math.sqrt(max(allowed**2 - trial.mode_error**2 - trial.ratio_error**2, (0.1 * allowed) ** 2))
+            closer *= min(max((trial.field_error / left) ** (1 / _ORDER), _LEAST_STEP), _LARGEST_STEP)
         else:
             break
         del trial  # what is not needed any more is large
-    gaps = [float(np.diff(axis).max()) for axis in (nodes.x, nodes.y) if len(axis) > 1]
     variance, footprint = companions_of(support, trial, noise, levels, threads)
     return DecorrelationPart(
         box,
@@ -214,8 +221,8 @@ def _part(
         footprint,
         support.energy_lost,
         trial.limited,
-        max(gaps, default=0.0),
-        trial.error,
+        nodes.spacing,
+        math.hypot(trial.error, one_ratio_error),
     )
 
 

@@ -16,20 +16,22 @@ from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.field import NoiseField
 
 __all__ = (
-    "FEWEST_INTERVALS",
     "Nodes",
     "batches",
     "extents",
     "knots_within",
     "picked",
     "probes_of",
-    "ratio_nodes_of",
+    "ratio_nodes",
+    "ratio_range",
     "smooth_boxes",
 )
 
 Array = NDArray[Any]
 
-FEWEST_INTERVALS = 4
+_FEWEST_INTERVALS = 4
+# Share of the tolerance that one noise ratio for all of a box may be wrong by.
+_ONE_RATIO = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +44,12 @@ class Nodes:
     log_ratio: Array
 
     @classmethod
-    def over(cls, box: Box, spacing: float, log_ratio: Array, level: int = 0) -> Nodes:
-        """Nodes that are not farther apart than a spacing, halved as many times as the level says."""
+    def over(cls, box: Box, spacing: float, log_ratio: Array, closer: float = 1.0) -> Nodes:
+        """Nodes that are not farther apart than a spacing, or closer by a factor."""
 
         def axis(first: int, end: int) -> Array:
             # However short an axis is, the kernel may go through all its range along it.
-            intervals = max(FEWEST_INTERVALS, int(np.ceil((end - 1 - first) / spacing))) << level
+            intervals = math.ceil(closer * max(_FEWEST_INTERVALS, math.ceil((end - 1 - first) / spacing)))
             return np.linspace(first, end - 1, min(intervals + 1, end - first))
 
         return cls(box, axis(box.x0, box.x1), axis(box.y0, box.y1), log_ratio)
@@ -64,6 +66,11 @@ class Nodes:
     @property
     def shape(self) -> tuple[int, int, int]:
         return len(self.y), len(self.x), len(self.log_ratio)
+
+    @property
+    def spacing(self) -> float:
+        """Largest distance of neighbours in the field; 0 if there are none."""
+        return max((float(np.diff(axis).max()) for axis in (self.x, self.y) if len(axis) > 1), default=0.0)
 
     @property
     def areas(self) -> Array:
@@ -102,19 +109,32 @@ def extents(box: Box) -> tuple[tuple[int, int], tuple[int, int]]:
     return (box.y0, box.y1 - 1), (box.x0, box.x1 - 1)
 
 
-def ratio_nodes_of(noise: NoiseField, box: Box, tolerance: float) -> Array:
-    """Nodes over the logarithm of the noise ratio, as many as its range in a box needs to begin with."""
+def ratio_range(noise: NoiseField, box: Box) -> tuple[float, float]:
+    """The smallest and the largest logarithm of the noise ratio in a box."""
     if noise.log_ratio is None:
-        return np.array([noise.mean_log_ratio])
-    # Bilinear between its knots, it is nowhere larger or smaller than at one of them, or at the edges of the box.
+        return noise.mean_log_ratio, noise.mean_log_ratio
+    # Bilinear between its knots, it is nowhere smaller or larger than at one of them, or at the edges of the box.
     here = noise.log_ratio.grid(
         knots_within(noise.log_ratio.x, box.x0, box.x1), knots_within(noise.log_ratio.y, box.y0, box.y1)
     )
-    low, high = float(here.min()), float(here.max())
-    if high - low < 0.1 * tolerance:
-        return np.array([(low + high) / 2])
-    # The filter is smooth in the logarithm; the error of the interpolation is measured later.
-    return np.linspace(low, high, 2 if high - low < 0.05 else 3 + int(2 * (high - low)))
+    return float(here.min()), float(here.max())
+
+
+def ratio_nodes(low: float, high: float, tolerance: float) -> tuple[Array, float]:
+    """Nodes over the logarithm of the noise ratio, as many as its range needs to begin with.
+
+    Returns
+    -------
+    nodes, error
+        The error that one node makes that stands for the whole range; of several it is measured later.
+    """
+    # ψ̂ goes with the root of the noise's power, of which the sides make up shares that add up to 1: their ratio enters
+    # with at most a quarter of its range.
+    error = (high - low) / 4 if high > low else 0.0
+    if error <= _ONE_RATIO * tolerance:
+        return np.array([(low + high) / 2 if high > low else low]), error
+    # The filter is smooth in the logarithm.
+    return np.linspace(low, high, 2 if high - low < 0.05 else 3 + int(2 * (high - low))), 0.0
 
 
 def knots_within(knots: Array, first: int, end: int) -> Array:

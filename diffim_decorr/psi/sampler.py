@@ -76,6 +76,10 @@ class Sampler:
         self._correlations = [None if rho is None else self._spectrum(rho) for rho in noise.correlations]
         self._second, self._second_gain = self._residual_filter()
 
+    def on_grid(self, size: int) -> Sampler:
+        """The same on a grid of another size."""
+        return Sampler(self.inputs, self._noise, self._recipe, size)
+
     def workers(self, threads: int) -> int:
         """How many threads may sample at once without taking too much memory."""
         each = 16 * self.batch * self.size * (self.size // 2 + 1) * (2 + 3 * len(self._spectra))
