@@ -193,7 +193,7 @@ def _part(
     constant = all(kernel.is_constant for kernel in inputs)
     support = support_of(inputs, noise, recipe, probes_of(box, np.unique([low, high]), constant), tolerance)
     if constant and len(ratios) == 1:
-        return _constant(support, ratios, box)
+        return _constant(support, ratios, box, one_ratio_error)
     support = support.fitted()
     coarsest = max(box.shape) / (_MOST_NODES - 1)
     spacing = max(node_spacing, coarsest) if node_spacing >= _USUAL_SPACING else node_spacing
@@ -255,7 +255,7 @@ def variation(
     return largest
 
 
-def _constant(support: Support, ratio: Array, box: Box) -> DecorrelationPart:
+def _constant(support: Support, ratio: Array, box: Box, error: float) -> DecorrelationPart:
     """The same ψ all over a rectangle."""
     zero = np.zeros(1)
     psi, squares, limited = support.sampler.all(zero, zero, ratio)
@@ -269,4 +269,5 @@ def _constant(support: Support, ratio: Array, box: Box) -> DecorrelationPart:
         SpatialKernel(footprint, one),
         support.energy_lost,
         limited,
+        error=error,
     )
