@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -38,7 +40,7 @@ def test_a_field_is_divided_without_rest(boxes: tuple[Box, ...]) -> None:
         for piece, number in band:
             assert (found[piece.slices] == -2).all()
             found[piece.slices] = -1 if number is None else number
-        assert all(left[1] != right[1] for left, right in zip(band, band[1:], strict=False))
+        assert all(left[1] != right[1] for left, right in pairwise(band))
     np.testing.assert_array_equal(found, owner)
     cuts = [[(piece.x0, number) for piece, number in band] for band in bands]
-    assert all(below != above for below, above in zip(cuts, cuts[1:], strict=False))
+    assert all(below != above for below, above in pairwise(cuts))
