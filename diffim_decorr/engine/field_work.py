@@ -52,7 +52,8 @@ class FieldWork:
 
     def held(self, row: list[tuple[Box, int | None]]) -> list[Any]:
         """As `Plane.held`, for all that is read for a row of tiles."""
-        return [held for tile, part in row if part is not None for held in self._works[part].held(tile)]
+        one_of_each = {part: tile for tile, part in row if part is not None}
+        return [held for part, tile in one_of_each.items() for held in self._works[part].held(tile)]
 
     def pixels(self, box: Box) -> tuple[Array, Array]:
         """The filtered image, NaN where it is flagged, and its variance; of no larger box than a window or tile."""
