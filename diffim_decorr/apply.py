@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diffim_decorr.difference.subtraction import refuse_second_time
-from diffim_decorr.engine.job import Job, VariancePlane, oversized_remark
+from diffim_decorr.engine.job import Job, Part, VariancePlane, oversized_remark
 from diffim_decorr.engine.schedule import Progress, convolve_image
 from diffim_decorr.engine.sinks import MemorySink, in_unit
 from diffim_decorr.errors import InputError
+from diffim_decorr.geometry import Box
 from diffim_decorr.images.background import local_background
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.union import MaskUnion
@@ -35,6 +36,7 @@ from diffim_decorr.io.psi import read_psi
 from diffim_decorr.kernels.bank import KernelBank
 from diffim_decorr.kernels.compose import composed
 from diffim_decorr.kernels.compress import mapped
+from diffim_decorr.kernels.piecewise import parts_of
 from diffim_decorr.kernels.psf import composed_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.plane_level import plane_level
@@ -252,7 +254,17 @@ def _job(exposure: Exposure, psi: DecorrelationKernel, options: ApplyOptions, un
         _check_field(exposure, psi)
     plane = exposure.variance_plane
     variances = () if plane is None else (VariancePlane(plane, plane_level(exposure, BAD_PLANES)),)
-    squares = mapped(psi.kernel, np.square) if variances else SpatialKernel.identity()
+    boxes = parts_of(psi.kernel, Box(0, 0, exposure.shape[1], exposure.shape[0]))
+    parts = [
+        Part(
+            box,
+            kernel,
+            mapped(kernel, _shares),
+            KernelBank.of(mapped(kernel, np.square) if variances else SpatialKernel.identity()),
+            margin=margin,
+        )
+        for (box, kernel), margin in zip(boxes, psi.margins or (0,) * len(boxes), strict=True)
+    ]
     return Job(
         image=exposure.image_plane,
         fills=exposure.fills,
@@ -260,15 +272,12 @@ def _job(exposure: Exposure, psi: DecorrelationKernel, options: ApplyOptions, un
         masks=MaskUnion.of((exposure,)),
         # What else the run had replaced is told by the mask of its result.
         replaced=(*options.replace_planes, "DECORR_FILLED") if options.replace_planes else (),
-        psi=psi.kernel,
-        footprint=mapped(psi.kernel, _shares),
+        parts=tuple(parts),
         variances=variances,
-        variance_kernels=KernelBank.of(squares),
         full=True,
         sigma=sigma,
         bad_fraction=Options.bad_fraction if options.bad_fraction is None else options.bad_fraction,
         threads=Options(threads=options.threads).workers,
-        margin=psi.margin,
         background=local_background(exposure, sigma),
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ("Box",)
+__all__ = ("Box", "divided")
 
 
 @dataclass(frozen=True)
@@ -49,3 +51,41 @@ class Box:
 
     def shifted(self, dx: int, dy: int) -> Box:
         return Box(self.x0 + dx, self.y0 + dy, self.x1 + dx, self.y1 + dy)
+
+
+def divided(field: Box, boxes: Sequence[Box]) -> list[list[tuple[Box, int | None]]]:
+    """Cut a field so that each piece lies in one of some boxes as a whole, or in none.
+
+    Parameters
+    ----------
+    field
+        What is to be cut.
+    boxes
+        Rectangles that may overlap, in which case the last one counts, or leave gaps.
+
+    Returns
+    -------
+    bands
+        Pieces from left to right in bands from bottom to top, each with the number of its box, None for a gap. There
+        are as few as there may be in bands that go all across the field.
+    """
+    inside = [box.within(field) for box in boxes]
+    bands: list[list[tuple[Box, int | None]]] = []
+    for y0, y1 in _intervals(field.y0, field.y1, [(box.y0, box.y1) for box in inside]):
+        here = {k: box for k, box in enumerate(inside) if box.y0 <= y0 and y1 <= box.y1}
+        band: list[tuple[Box, int | None]] = []
+        for x0, x1 in _intervals(field.x0, field.x1, [(box.x0, box.x1) for box in here.values()]):
+            owner = max((k for k, box in here.items() if box.x0 <= x0 and x1 <= box.x1), default=None)
+            start = band.pop()[0].x0 if band and band[-1][1] == owner else x0
+            band.append((Box(start, y0, x1, y1), owner))
+        below = bands[-1] if bands else []
+        if [(own.x0, own.x1, k) for own, k in below] == [(own.x0, own.x1, k) for own, k in band]:
+            bands.pop()
+            band = [(replace(own, y0=lower.y0), k) for (own, k), (lower, _) in zip(band, below, strict=True)]
+        bands.append(band)
+    return bands
+
+
+def _intervals(first: int, end: int, others: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """What the ends of all intervals divide one into."""
+    return itertools.pairwise(sorted({first, end, *itertools.chain.from_iterable(others)}))

@@ -70,7 +70,7 @@ class Result:
             self.psi,
             self.product.shape,
             0.0 if noise is None else noise.svar + noise.tvar,
-            self.product.margin,
+            self.product.margins,
             options.replace_planes,
             options.bad_fraction,
             self.product.xy0,

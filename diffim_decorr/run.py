@@ -322,8 +322,8 @@ def _run(
         True,
         record,
         "noise decorrelated",
-        job.psi,
-        job.halo,
+        whitening.decorrelation.psi,
+        tuple(part.halo for part in job.parts),
         subtraction.unit != 1,
     )
     with create(product) as output:
@@ -350,7 +350,7 @@ def _run(
             record.quality = quality
             record.judge(verdict_on(quality, evidence, options))
         source = subtraction.point_source
-        composed = composed_psf((*source, job.psi), job.shape) if source else None
+        composed = composed_psf((*source, whitening.decorrelation.psi), job.shape) if source else None
         if composed is not None and composed.error > PSF_TOLERANCE:
             record.warn(
                 f"the PSF of the result is right to {composed.error:.1e} of its peak only between the positions of its "

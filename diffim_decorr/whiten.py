@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffim_decorr.difference.subtraction import Subtraction
-from diffim_decorr.engine.job import Input, Job, VariancePlane
-from diffim_decorr.engine.tile_work import TileWork
+from diffim_decorr.engine.field_work import FieldWork
+from diffim_decorr.engine.job import Input, Job, Part, VariancePlane
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.background import local_background
 from diffim_decorr.images.masks import plane_bits
@@ -125,16 +125,19 @@ def _remarks(
 def _job(
     subtraction: Subtraction, noise: Noise, decorrelation: Decorrelation, options: Options, factor: float = 1.0
 ) -> Job:
+    factors = factor * np.array([plane.factor for plane in noise.planes])
+    parts = [
+        Part(part.box, part.psi, part.footprint, part.variance.scaled(factors), spreads)
+        for part, spreads in zip(decorrelation.parts, _spreads(subtraction, decorrelation), strict=True)
+    ]
     return Job(
         image=subtraction.difference.image_plane,
         fills=subtraction.difference.fills,
         regions=subtraction.matching.kernel.boxes,
         masks=subtraction.masks,
         replaced=options.replace_planes,
-        psi=decorrelation.psi,
-        footprint=decorrelation.footprint,
+        parts=tuple(parts),
         variances=tuple(VariancePlane(plane.plane, plane.background) for plane in noise.planes),
-        variance_kernels=decorrelation.variance.scaled(factor * np.array([plane.factor for plane in noise.planes])),
         full=options.variance == "full",
         sigma=(noise.svar + noise.tvar) ** 0.5,
         bad_fraction=options.bad_fraction,
@@ -145,19 +148,25 @@ def _job(
 
 
 def _inputs(subtraction: Subtraction, options: Options) -> Iterator[Input]:
-    """The images that the difference was made of, and how far their pixels reach."""
-    for exposure, kernel in zip((subtraction.science, subtraction.template), subtraction.sides, strict=True):
-        mask, bits = exposure.mask_plane, plane_bits(exposure.mask_planes, options.replace_planes)
-        spread = None if max(kernel.shape) == 1 else _spread(kernel, subtraction.shape)
-        yield Input(exposure.image_plane, exposure.fills, mask if bits else None, bits, spread)
+    """The images that the difference was made of."""
+    for exposure in (subtraction.science, subtraction.template):
+        bits = plane_bits(exposure.mask_planes, options.replace_planes)
+        yield Input(exposure.image_plane, exposure.fills, exposure.mask_plane if bits else None, bits)
 
 
-def _spread(kernel: SpatialKernel, shape: tuple[int, int]) -> Array:
-    """The largest share that a pixel has in each of its neighbours, at any of some places of the field."""
-    boxes = kernel.boxes or (Box(0, 0, shape[1], shape[0]),)
+def _spreads(subtraction: Subtraction, decorrelation: Decorrelation) -> Iterator[tuple[Array | None, ...]]:
+    """How far the pixels of these images reach, in each part of the field."""
+    alone = len(decorrelation.parts) == 1
+    for k, part in enumerate(decorrelation.parts):
+        kernels = subtraction.sides if alone else [kernel.piece(k) for kernel in subtraction.sides]
+        yield tuple(None if max(kernel.shape) == 1 else _spread(kernel, part.box) for kernel in kernels)
+
+
+def _spread(kernel: SpatialKernel, field: Box) -> Array:
+    """The largest share that a pixel has in each of its neighbours, at any of some places of a part of the field."""
     places = [
         (x, y)
-        for box in boxes
+        for box in kernel.boxes or (field,)
         for x in np.linspace(box.x0, box.x1 - 1, _PLACES)
         for y in np.linspace(box.y0, box.y1 - 1, _PLACES)
     ]
@@ -169,7 +178,7 @@ def _spread(kernel: SpatialKernel, shape: tuple[int, int]) -> Array:
 
 def _residual(job: Job, windows: SourceFreeWindows) -> Array | None:
     """The correlation function that ψ leaves in the difference, if it is significant."""
-    work = TileWork(job, job.tiling(windows.boxes[0].shape))
+    work = FieldWork(job, windows.boxes[0].shape)
     covariance = windows.covariance(lambda box: work.pixels(box)[0])
     rho, variance, _ = correlation_function(covariance, windows.pixels)
     significant = variance > 0 and max_abs_rho(rho) >= _SIGNIFICANT / np.sqrt(windows.pixels)
@@ -178,7 +187,7 @@ def _residual(job: Job, windows: SourceFreeWindows) -> Array | None:
 
 def _scatter(job: Job, windows: SourceFreeWindows) -> float:
     """Robust standard deviation of the decorrelated difference in units of the root of its variance plane."""
-    work = TileWork(job, job.tiling(windows.boxes[0].shape))
+    work = FieldWork(job, windows.boxes[0].shape)
 
     def snr(box: Box) -> Array:
         image, variance = work.pixels(box)

@@ -6,6 +6,7 @@ is transformed once for all basis images; a constant kernel is the case of one b
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -24,22 +25,30 @@ __all__ = ("TileConvolver", "Workspace", "convolve")
 Array = NDArray[Any]
 
 
-# Bytes that the transforms of all kernels may take to be kept; of more each is made anew when it is wanted.
+# Bytes that the transforms of all parts' kernels may take to be kept; of more each is made anew when it is wanted.
 _KEPT = 192 << 20
 
 
 class Workspace(threading.local):
-    """Arrays that a thread uses again for each tile: fetching them anew costs more than what is done with them."""
+    """Arrays that a thread uses again for each tile: fetching them anew costs more than what is done with them.
 
-    def __init__(self) -> None:
-        self._arrays: dict[tuple[str, tuple[int, ...], np.dtype[Any]], Array] = {}
+    Parameters
+    ----------
+    parts
+        How many parts of a field, each with kernels of its own, share it.
+    """
+
+    def __init__(self, parts: int = 1) -> None:
+        self._memory: dict[tuple[str, np.dtype[Any]], Array] = {}
+        #: Bytes that the transforms of the kernels of one part may take to be kept.
+        self.kept = _KEPT // parts
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         """The thread's own array of that name, shape and type, with whatever is in it."""
-        key = (name, shape, np.dtype(dtype))
-        if key not in self._arrays:
-            self._arrays[key] = np.zeros(shape, dtype)
-        return self._arrays[key]
+        key, size = (name, np.dtype(dtype)), math.prod(shape)
+        if key not in self._memory or self._memory[key].size < size:
+            self._memory[key] = np.zeros(size, dtype)
+        return self._memory[key][:size].reshape(shape)
 
 
 class TileConvolver:
@@ -69,7 +78,7 @@ class TileConvolver:
         kind = np.result_type(dtype, np.complex64)
         shape = self._tiling.fft_shape
         images, modes = self.bank.bases.shape[:2]
-        if images * modes * shape[0] * (shape[1] // 2 + 1) * kind.itemsize > _KEPT:
+        if images * modes * shape[0] * (shape[1] // 2 + 1) * kind.itemsize > self._workspace.kept:
             return kernel_transform(self.bank.bases[image, mode], shape, kind)
         with self._lock:
             if dtype not in self._spectra:

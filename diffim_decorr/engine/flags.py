@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffim_decorr.engine.convolve import TileConvolver, Workspace
-from diffim_decorr.engine.job import Job
+from diffim_decorr.engine.job import Job, Part
 from diffim_decorr.engine.kernel_sums import KernelSums
 from diffim_decorr.engine.tiles import Tiling
 from diffim_decorr.engine.variance import Buffer
@@ -26,8 +26,8 @@ _SINGLE, _DOUBLE = 1e-4, 1e-12
 class Flags:
     """Sets EDGE and DECORR_BAD in the masks of tiles."""
 
-    def __init__(self, job: Job, tiling: Tiling, workspace: Workspace, buffer: Buffer) -> None:
-        bank = KernelBank.of(job.footprint)
+    def __init__(self, job: Job, part: Part, tiling: Tiling, workspace: Workspace, buffer: Buffer) -> None:
+        bank = KernelBank.of(part.footprint)
         self._spread = TileConvolver(bank, tiling, workspace)
         self._sums = KernelSums(bank, job.shape)
         self._buffer = buffer

@@ -8,7 +8,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from diffim_decorr.engine.tiles import Tiling
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.absent import HUGE, Fill
 from diffim_decorr.images.background import NO_BACKGROUND, LocalBackground
@@ -18,7 +17,7 @@ from diffim_decorr.kernels.bank import KernelBank
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.plane_level import PlaneLevel
 
-__all__ = ("Input", "Job", "VariancePlane", "oversized_remark")
+__all__ = ("Input", "Job", "Part", "VariancePlane", "oversized_remark")
 
 Array = NDArray[Any]
 
@@ -43,9 +42,6 @@ class Input:
         The image, and values that stand for no data in it.
     mask, bits
         Its own mask and those bits of it whose pixels are replaced; None if there is no such mask.
-    spread
-        How far its pixels reach into the difference: the share that each has in its neighbours (h, w), for an image
-        that was convolved; None for one that was not.
     oversized
         Set once pixels were found that are larger than any can be, and count as missing.
     """
@@ -54,13 +50,41 @@ class Input:
     fills: tuple[Fill, ...]
     mask: Plane | None = None
     bits: int = 0
-    spread: Array | None = None
     oversized: Event = field(default_factory=Event)
 
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What the image is convolved with in a rectangle within which all of that is smooth.
+
+    Parameters
+    ----------
+    box
+        The rectangle.
+    psi
+        What the image is convolved with.
+    footprint
+        How much each pixel matters to its neighbours: |ψ|, with a sum of 1.
+    variance_kernels
+        What the variance planes are convolved with, and summed.
+    spreads
+        How far the pixels of each input reach into the image: the share that each has in its neighbours (h, w), for an
+        input that was convolved; None for one that was not.
+    margin
+        Least margin of the tiles. With the same one the same pixels come out, bit for bit.
+    """
+
+    box: Box
+    psi: SpatialKernel
+    footprint: SpatialKernel
+    variance_kernels: KernelBank
+    spreads: tuple[Array | None, ...] = ()
+    margin: int = 0
+
     @property
-    def reach(self) -> int:
-        """Of its pixels, along an axis."""
-        return 0 if self.spread is None else max(self.spread.shape) // 2
+    def halo(self) -> int:
+        """How many pixels around a tile it takes to work on it."""
+        return max(max(self.psi.shape) // 2, self.variance_kernels.reach, self.margin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +107,10 @@ class Job:
         Its mask.
     replaced
         Mask planes whose pixels are replaced.
-    psi
-        What the image is convolved with.
-    footprint
-        How much each pixel matters to its neighbours: |ψ|, with a sum of 1.
-    variances, variance_kernels
-        The variance planes, and the kernels that they are convolved with and summed; none if no variance is known.
+    parts
+        What it is convolved with, from one rectangle to the next. Where they overlap, the last one counts.
+    variances
+        The variance planes; none if no variance is known.
     full
         Whether they are convolved, or weighted with the sums of the kernels.
     sigma
@@ -97,8 +119,6 @@ class Job:
         Share of the footprint on replaced pixels, or outside the image, above which a pixel is flagged.
     threads
         Number of threads.
-    margin
-        Least margin of the tiles. With the same one the same pixels come out, bit for bit.
     oversized
         As of its inputs.
     """
@@ -108,15 +128,12 @@ class Job:
     regions: tuple[Box, ...]
     masks: MaskUnion
     replaced: tuple[str, ...]
-    psi: SpatialKernel
-    footprint: SpatialKernel
+    parts: tuple[Part, ...]
     variances: tuple[VariancePlane, ...]
-    variance_kernels: KernelBank
     full: bool
     sigma: float
     bad_fraction: float
     threads: int
-    margin: int = 0
     inputs: tuple[Input, ...] = ()
     background: LocalBackground = NO_BACKGROUND
     oversized: Event = field(default_factory=Event)
@@ -130,15 +147,6 @@ class Job:
     def shape(self) -> tuple[int, int]:
         """(ny, nx)"""
         return self.image.shape
-
-    @property
-    def halo(self) -> int:
-        """How many pixels around a tile it takes to work on it."""
-        return max(max(self.psi.shape) // 2, self.variance_kernels.reach, self.margin)
-
-    def tiling(self, shape: tuple[int, int] | None = None) -> Tiling:
-        """Tiles of the image, or of windows of some shape."""
-        return Tiling(shape or self.shape, self.halo)
 
 
 def oversized_remark(name: str) -> str:

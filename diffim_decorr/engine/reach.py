@@ -25,17 +25,18 @@ _ROUNDING = 1e-5
 class Reach:
     """Finds pixels of tiles without data in an input, and those that owe too much to its defects."""
 
-    def __init__(self, source: Input, job: Job, tiling: Tiling) -> None:
+    def __init__(self, source: Input, spread: Array | None, job: Job, tiling: Tiling) -> None:
         self._source = source
+        self._reach = 0 if spread is None else max(spread.shape) // 2
         self._field = job.shape
         self._limit = max(job.bad_fraction, _ROUNDING)
         height, width = tiling.fft_shape
-        self._shape = good_size(height + 2 * source.reach), good_size(width + 2 * source.reach)
-        self._spread = None if source.spread is None else kernel_transform(source.spread, self._shape, np.complex64)
+        self._shape = good_size(height + 2 * self._reach), good_size(width + 2 * self._reach)
+        self._spread = None if spread is None else kernel_transform(spread, self._shape, np.complex64)
 
     def seen(self, inside: Box) -> Box:
         """What has to be seen of the input for the pixels of a box."""
-        return inside.grown(self._source.reach).clipped(self._field)
+        return inside.grown(self._reach).clipped(self._field)
 
     def __call__(self, inside: Box) -> tuple[Array | None, Array | None]:
         """Where, of the pixels (h, w) of a box in the image; None if nowhere."""

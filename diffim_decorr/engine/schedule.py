@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffim_decorr.engine.field_work import FieldWork
 from diffim_decorr.engine.job import Job
 from diffim_decorr.engine.sinks import Sink
-from diffim_decorr.engine.tile_work import TileWork
 from diffim_decorr.geometry import Box
 from diffim_decorr.threads import within_memory
 
@@ -41,17 +41,17 @@ def convolve_image(job: Job, sink: Sink, progress: Progress | None = None) -> No
     progress
         Called with the number of tiles done and the number of all.
     """
-    work = TileWork(job)
+    work = FieldWork(job)
     tiles = list(work.tiling)
     rows = _Rows(work, sink)
     lock = threading.Lock()
     done = 0
 
-    def process(tile: Box) -> None:
+    def process(tile: Box, part: int | None) -> None:
         nonlocal done
         with lock:
             arrays = rows.arrays(tile)
-        work(tile, *(array[:, tile.x0 : tile.x1] for array in arrays))
+        work(tile, part, *(array[:, tile.x0 : tile.x1] for array in arrays))
         with lock:
             complete = rows.complete(tile)
             done += 1
@@ -63,7 +63,7 @@ def convolve_image(job: Job, sink: Sink, progress: Progress | None = None) -> No
                 rows.release(tile)
 
     with ThreadPoolExecutor(_workers(job, work)) as pool:
-        futures = [pool.submit(process, tile) for tile in tiles]
+        futures = [pool.submit(process, *tile) for tile in tiles]
         try:
             for future in futures:
                 future.result()
@@ -73,9 +73,9 @@ def convolve_image(job: Job, sink: Sink, progress: Progress | None = None) -> No
             raise
 
 
-def _workers(job: Job, work: TileWork) -> int:
+def _workers(job: Job, work: FieldWork) -> int:
     """How many tiles may be worked on at once; what comes out is the same for any number."""
-    height, width = work.tiling.fft_shape
+    height, width = work.fft_shape
     each = 4 * height * width * (_ARRAYS + _ARRAYS_EACH * len(job.variances))
     # Two rows of tiles are in flight: the one that is being finished, and the one that is begun.
     rows = 2 * 4 * height * job.shape[1] * (_PLANES + _PLANES_EACH * len(job.variances))
@@ -85,11 +85,11 @@ def _workers(job: Job, work: TileWork) -> int:
 class _Rows:
     """Pixels of rows of tiles, kept until all tiles of a row are done; not safe without a lock."""
 
-    def __init__(self, work: TileWork, sink: Sink) -> None:
-        self._width = work.tiling.shape[1]
+    def __init__(self, work: FieldWork, sink: Sink) -> None:
         self._work = work
         self._sink = sink
-        self._left = {y0: len(work.tiling.columns) for y0, _ in work.tiling.rows}
+        self._tiles = {row[0][0].y0: row for row in work.tiling.rows}
+        self._left = {y0: len(row) for y0, row in self._tiles.items()}
         self._held: dict[int, Any] = {}
         self._arrays: dict[int, tuple[Array, Array, Array]] = {}
         self._free: list[tuple[Array, Array, Array]] = []
@@ -97,8 +97,9 @@ class _Rows:
     def arrays(self, tile: Box) -> tuple[Array, Array, Array]:
         """Image, mask and variance of a tile's row."""
         if tile.y0 not in self._arrays:
-            self._held[tile.y0] = self._work.held(tile)
-            self._arrays[tile.y0] = self._sink.rows(tile.y0, tile.y1) or self._buffers((tile.shape[0], self._width))
+            row = self._tiles[tile.y0]
+            self._held[tile.y0] = self._work.held(row)
+            self._arrays[tile.y0] = self._sink.rows(tile.y0, tile.y1) or self._buffers((tile.shape[0], row[-1][0].x1))
         return self._arrays[tile.y0]
 
     def _buffers(self, shape: tuple[int, int]) -> tuple[Array, Array, Array]:

@@ -1,4 +1,4 @@
-"""What is done to each tile: fill holes, convolve, propagate variance and mask."""
+"""What is done to each tile of a part of the field: fill holes, convolve, propagate variance and mask."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from diffim_decorr.engine.convolve import TileConvolver, Workspace
 from diffim_decorr.engine.flags import Flags
-from diffim_decorr.engine.job import Job
+from diffim_decorr.engine.job import Job, Part
 from diffim_decorr.engine.kernel_sums import KernelSums
 from diffim_decorr.engine.reach import Reach
 from diffim_decorr.engine.tiles import Tiling
@@ -28,20 +28,22 @@ _BRIGHT = 300.0
 
 
 class TileWork:
-    """What is done to each tile; safe to call from several threads."""
+    """What is done to each tile of a part of the field; safe to call from several threads."""
 
-    def __init__(self, job: Job, tiling: Tiling | None = None) -> None:
+    def __init__(self, job: Job, part: Part, tiling: Tiling, workspace: Workspace) -> None:
         self._job = job
-        self.tiling = tiling or job.tiling()
-        self._workspace = Workspace()
-        self._filter = TileConvolver(KernelBank.of(job.psi), self.tiling, self._workspace)
-        self._variance = VariancePropagation(job, self.tiling, self._workspace, self._buffer)
-        self._reaches = [Reach(source, job, self.tiling) for source in job.inputs]
+        self.tiling = tiling
+        self._workspace = workspace
+        psi = KernelBank.of(part.psi)
+        self._filter = TileConvolver(psi, tiling, workspace)
+        self._variance = VariancePropagation(job, part, tiling, workspace, self._buffer)
+        spreads = part.spreads or (None,) * len(job.inputs)
+        self._reaches = [Reach(*source, job, tiling) for source in zip(job.inputs, spreads, strict=True)]
         self._level = job.background.level
-        self._sums = KernelSums(KernelBank.of(job.psi), job.shape)
-        self._flags = Flags(job, self.tiling, self._workspace, self._buffer)
+        self._sums = KernelSums(psi, job.shape)
+        self._flags = Flags(job, part, tiling, workspace, self._buffer)
         # A filter that amplifies does so with rounding errors, too.
-        amplification = max(1.0, float(np.abs(job.psi.basis).sum(axis=(1, 2)).max()))
+        amplification = max(1.0, float(np.abs(part.psi.basis).sum(axis=(1, 2)).max()))
         self._bright = _BRIGHT * job.sigma / amplification
         self._replace_bits = job.masks.bits(job.replaced)
         self._no_data = job.masks.bits(["NO_DATA"])
@@ -90,14 +92,6 @@ class TileWork:
             seen = reach.seen(inside)
             held += [p.held(seen.y0, seen.y1) for p in (source.plane, source.mask) if p is not None]
         return held
-
-    def pixels(self, box: Box) -> tuple[Array, Array]:
-        """The filtered image, NaN where it is flagged, and its variance; the box must not be larger than a tile."""
-        image, variance = (np.empty(box.shape, dtype=np.float32) for _ in range(2))
-        mask = np.empty(box.shape, dtype=np.int32)
-        self(box, image, mask, variance)
-        image[(mask & self._job.masks.bits(("NO_DATA", "EDGE", "DECORR_BAD"))) != 0] = np.nan
-        return image, variance
 
     def _missing(self, pixels: Array, inside: Box) -> tuple[Array | None, Array | None]:
         """Pixels without a value, in the image or in what it was made of, or without a matching kernel; and those that

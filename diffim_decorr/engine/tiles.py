@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from diffim_decorr.fft import good_size
-from diffim_decorr.geometry import Box
+from diffim_decorr.geometry import Box, divided
 
-__all__ = ("Tiling",)
+__all__ = ("FieldTiling", "Tiling")
 
 # Larger transforms waste fewer pixels on halos, smaller ones stay in the processor's cache.
 _SMALLEST_TILE, _LARGEST_TILE = 480, 864
@@ -21,12 +21,12 @@ _SMALLEST_TILE, _LARGEST_TILE = 480, 864
 
 @dataclass(frozen=True)
 class Tiling:
-    """How an image is cut into tiles; it depends on nothing but the image's shape and the kernels' reach.
+    """How a rectangle is cut into tiles; it depends on nothing but its shape and the kernels' reach.
 
     Parameters
     ----------
     shape
-        Of the image, (ny, nx).
+        Of the rectangle, (ny, nx).
     halo
         Pixels needed around each tile.
     """
@@ -70,3 +70,43 @@ class Tiling:
         for y0, y1 in self.rows:
             for x0, x1 in self.columns:
                 yield Box(x0, y0, x1, y1)
+
+
+class FieldTiling:
+    """How an image is cut into tiles, each of which lies in one part of the field as a whole, or in none.
+
+    Parameters
+    ----------
+    shape
+        Of the image, (ny, nx).
+    boxes, halos
+        The parts, of which the last one counts where they overlap, and the pixels needed around the tiles of each.
+    """
+
+    def __init__(self, shape: tuple[int, int], boxes: Sequence[Box], halos: Sequence[int]) -> None:
+        self._halos = tuple(halos)
+        #: The tiles, row by row, and the number of the part that each lies in.
+        self.rows: list[list[tuple[Box, int | None]]] = []
+        for band in divided(Box(0, 0, shape[1], shape[0]), boxes):
+            widest = max(self._halo(number) for _, number in band)
+            first, end = band[0][0].y0, band[0][0].y1
+            columns = [
+                (area.x0 + x0, area.x0 + x1, number)
+                for area, number in band
+                for x0, x1 in Tiling(area.shape, self._halo(number)).columns
+            ]
+            self.rows += [
+                [(Box(x0, first + y0, x1, first + y1), number) for x0, x1, number in columns]
+                for y0, y1 in Tiling((end - first, 1), widest).rows
+            ]
+
+    def _halo(self, number: int | None) -> int:
+        return 0 if number is None else self._halos[number]
+
+    def __iter__(self) -> Iterator[tuple[Box, int | None]]:
+        return itertools.chain.from_iterable(self.rows)
+
+    def tiling(self, number: int) -> Tiling:
+        """That of a part's tiles, all of which its transforms can hold."""
+        shapes = [tile.shape for tile, own in self if own == number] or [(1, 1)]
+        return Tiling((max(height for height, _ in shapes), max(width for _, width in shapes)), self._halos[number])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffim_decorr.engine.convolve import TileConvolver, Workspace
-from diffim_decorr.engine.job import Job
+from diffim_decorr.engine.job import Job, Part
 from diffim_decorr.engine.kernel_sums import KernelSums
 from diffim_decorr.engine.tiles import Tiling
 from diffim_decorr.geometry import Box
@@ -34,12 +34,12 @@ class VariancePropagation:
     Kovacs, DMTN-179, section 5.
     """
 
-    def __init__(self, job: Job, tiling: Tiling, workspace: Workspace, buffer: Buffer) -> None:
+    def __init__(self, job: Job, part: Part, tiling: Tiling, workspace: Workspace, buffer: Buffer) -> None:
         self._job = job
         self._workspace = workspace
         self._buffer = buffer
-        self._propagate = TileConvolver(job.variance_kernels, tiling, workspace)
-        self._gains = KernelSums(job.variance_kernels, job.shape)
+        self._propagate = TileConvolver(part.variance_kernels, tiling, workspace)
+        self._gains = KernelSums(part.variance_kernels, job.shape)
         self._levels = [variance.background for variance in job.variances]
 
     def __call__(self, tile: Box, window: Box, inside: Box, replaced: Array | None) -> Array:

@@ -86,7 +86,7 @@ def read_psi(path: str | os.PathLike[str]) -> DecorrelationKernel:
             SpatialKernel(basis, pieces[0][1] if one else PiecewiseCoefficients(pieces), Box(0, 0, shape[1], shape[0])),
             (shape[0], shape[1]),
             variance=sum(_number(primary, card, 0.0, f"{name}[0]") for card in ("DCSVAR", "DCTVAR")),
-            margin=int(_number(table.header, "MARGIN", 0, label)),
+            margins=_margins(table, label),
             replace_planes=REPLACED_PLANES if planes is None else _names(str(planes)),
             bad_fraction=_number(primary, "DCBADFRC", 0.01, f"{name}[0]"),
             xy0=parent_origin([primary], name),
@@ -107,6 +107,17 @@ def _number(header: fits.Header, card: str, default: float, label: str) -> float
     if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value >= 0):
         raise InputError(f"{label}: card {card} = {value!r} is not a number that is 0 or more")
     return float(value)
+
+
+def _margins(table: Any, label: str) -> tuple[int, ...]:
+    """Margin of the tiles in each rectangle; outputs of earlier versions have one in a card."""
+    if "MARGIN" not in table.columns.names:
+        return (int(_number(table.header, "MARGIN", 0, label)),) * len(table.data)
+    with damaged(label):
+        margins = tuple(int(margin) for margin in table.data["MARGIN"])
+    if min(margins) < 0:
+        raise InputError(f"{label}: has a MARGIN of {min(margins)} pixels")
+    return margins
 
 
 def _pieces(table: Any, count: int, label: str) -> tuple[tuple[Box, GridCoefficients], ...]:

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffim_decorr.geometry import Box
 from diffim_decorr.kernels.grid import GridCoefficients
-from diffim_decorr.kernels.piecewise import PiecewiseCoefficients
 from diffim_decorr.kernels.spatial import SpatialKernel
 
 __all__ = ("compact", "compressed", "mapped")
@@ -23,6 +21,8 @@ _MANY, _ROUNDING = 32, 1e-13
 # leave out, relative to the whole; and how many pixels are worked on at once.
 _MOST_SAMPLES, _MOST_MAPPED = 600, 400
 _LEFT_OUT = 1e-3
+# Share of the tolerance below which all modes together are not looked at.
+_NEGLIGIBLE = 0.05
 _BATCH = 1 << 22
 
 
@@ -66,8 +66,10 @@ def compressed(samples: Array, areas: Array, tolerance: float) -> tuple[Array, A
     # All of these are large: neither copied where they need not be, nor multiplied by their weights one by one.
     some = samples if len(picked) == len(samples) else samples[picked]
     roots = np.sqrt(areas[picked])
-    _, vectors = np.linalg.eigh(roots[:, None] * (some @ some.T) * roots)
-    modes = (vectors[:, ::-1].T * roots) @ some
+    powers, vectors = np.linalg.eigh(roots[:, None] * (some @ some.T) * roots)
+    # Those modes that may be needed: all but the last, of which there is less than the tolerance asks for.
+    last = np.count_nonzero(np.maximum(powers, 0).cumsum() < (_NEGLIGIBLE * tolerance) ** 2 * len(picked))
+    modes = (vectors[:, min(last, len(powers) - 1) :][:, ::-1].T * roots) @ some
     norms = np.sqrt(np.einsum("ij,ij->i", modes, modes))
     kept = max(1, int(np.count_nonzero(norms > 1e-9 * norms[0])))
     modes = modes[:kept]
@@ -86,7 +88,7 @@ def mapped(kernel: SpatialKernel, function: Callable[[Array], Array]) -> Spatial
     Parameters
     ----------
     kernel
-        A constant kernel, or one whose coefficients are on grids.
+        A constant kernel, or one whose coefficients are on a grid.
     function
         Of images (k, p), returning as many of as many pixels.
 
@@ -99,8 +101,10 @@ def mapped(kernel: SpatialKernel, function: Callable[[Array], Array]) -> Spatial
     if kernel.is_constant:
         image = function(kernel.coefficients.at(np.zeros(1), np.zeros(1)).T @ flat)[0]
         return SpatialKernel.constant(image.reshape(kernel.shape))
-    pieces = _grids(kernel)
-    knots = np.concatenate([grid.values.reshape(len(flat), -1).T for _, grid in pieces])
+    grid = kernel.coefficients
+    if not isinstance(grid, GridCoefficients):
+        raise TypeError("the coefficients of a decorrelation kernel are constant or on a grid")
+    knots = grid.values.reshape(len(flat), -1).T
     some = knots[np.unique(np.linspace(0, len(knots) - 1, min(len(knots), _MOST_MAPPED)).astype(int))]
     samples = function(some @ flat)
     # The eigenvectors of the much smaller matrix of their products, instead of a singular value decomposition.
@@ -118,24 +122,5 @@ def mapped(kernel: SpatialKernel, function: Callable[[Array], Array]) -> Spatial
         images = function(knots[batch] @ flat)
         part = images @ modes.T
         values[:, batch] = (part * (images.sum(axis=1) / (part @ sums))[:, None]).T
-    parts: list[tuple[Box, GridCoefficients]] = []
-    for box, grid in pieces:
-        count = len(grid.x) * len(grid.y)
-        own = values[:, :count].reshape(-1, len(grid.y), len(grid.x))
-        parts.append((box, GridCoefficients(own, grid.x, grid.y, grid.order)))
-        values = values[:, count:]
-    whole = not kernel.boxes
-    coefficients = parts[0][1] if whole else PiecewiseCoefficients(tuple(parts))
+    coefficients = GridCoefficients(values.reshape(-1, *grid.values.shape[1:]), grid.x, grid.y, grid.order)
     return SpatialKernel(modes.astype(float).reshape(-1, *kernel.shape), coefficients)
-
-
-def _grids(kernel: SpatialKernel) -> list[tuple[Box, GridCoefficients]]:
-    """The parts of the field, and the coefficients in each; one part of no extent if there is only one."""
-    coefficients = kernel.coefficients
-    pieces = (
-        coefficients.pieces if isinstance(coefficients, PiecewiseCoefficients) else ((Box(0, 0, 0, 0), coefficients),)
-    )
-    grids = [(box, piece) for box, piece in pieces if isinstance(piece, GridCoefficients)]
-    if len(grids) < len(pieces):
-        raise TypeError("the coefficients of a decorrelation kernel are constant or on a grid")
-    return grids

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,41 +20,38 @@ from diffim_decorr.fft import good_size
 from diffim_decorr.geometry import Box
 from diffim_decorr.kernels.bank import KernelBank
 from diffim_decorr.kernels.coefficients import PolynomialCoefficients
+from diffim_decorr.kernels.piecewise import joined
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.field import NoiseField
 from diffim_decorr.psi.interpolate import coefficients_from
-from diffim_decorr.psi.nodes import (
-    FEWEST_INTERVALS,
-    Nodes,
-    extents,
-    probes_of,
-    ratio_nodes_of,
-    smooth_boxes,
-)
+from diffim_decorr.psi.nodes import Nodes, extents, probes_of, ratio_nodes, ratio_range, smooth_boxes
 from diffim_decorr.psi.sampler import Recipe, Sampler
 from diffim_decorr.psi.support import Support, cut_psi, cut_squares, support_of
-from diffim_decorr.psi.trial import footprint_of, interpolated_further, psi_from_nodes, variance_bank
+from diffim_decorr.psi.trial import companions_of, psi_from_nodes
 from diffim_decorr.record import PsiFigures
 
-__all__ = ("Decorrelation", "build_decorrelation", "variation")
+__all__ = ("Decorrelation", "DecorrelationPart", "build_decorrelation", "variation")
 
 Array = NDArray[Any]
 
 # How many nodes along an axis are enough to begin with.
 _MOST_NODES = 9
 _USUAL_SPACING = 256.0
-# Of more nodes than these ψ's samples are not kept: the modes are known by then.
-_MOST_KEPT = 4000
 _MOST_RATIOS = 24
 _SMALLEST_SPACING = 8.0
+# With which power of the nodes' distance the error falls at least, and by what factor they come closer at a time.
+_ORDER = 4
+_LEAST_STEP, _LARGEST_STEP = 1.25, 3.0
 
 
 @dataclass(frozen=True, eq=False)
-class Decorrelation:
-    """ψ and what goes with it.
+class DecorrelationPart:
+    """ψ and what goes with it in a rectangle of the field within which all kernels are smooth.
 
     Parameters
     ----------
+    box
+        The rectangle.
     psi
         The decorrelation kernel.
     variance
@@ -66,38 +64,54 @@ class Decorrelation:
         The largest fraction of frequencies at which the gain was limited.
     node_spacing
         Largest distance of neighbouring nodes in pixels; 0 for a constant kernel.
-    mode_error, field_error, ratio_error
-        Estimated rms errors from compression and from interpolation over the field and over the noise ratio, in units
+    error
+        Estimated rms error, from compression and from interpolation over the field and over the noise ratio, in units
         of the noise.
     """
 
+    box: Box
     psi: SpatialKernel
     variance: KernelBank
     footprint: SpatialKernel
     energy_lost: float
     frequencies_limited: float
     node_spacing: float = 0.0
-    mode_error: float = 0.0
-    field_error: float = 0.0
-    ratio_error: float = 0.0
+    error: float = 0.0
 
-    @property
-    def half_width(self) -> int:
-        return self.psi.shape[0] // 2
 
-    @property
-    def modes(self) -> int:
-        return len(self.psi.basis)
+@dataclass(frozen=True, eq=False)
+class Decorrelation:
+    """ψ over the field, in one part or in several that know nothing of each other.
+
+    Its figures are those of the part in which they are largest.
+    """
+
+    parts: tuple[DecorrelationPart, ...]
+    field: Box
+
+    @cached_property
+    def psi(self) -> SpatialKernel:
+        """That of all parts in one."""
+        return joined([(part.box, part.psi) for part in self.parts], self.field)
 
     @property
     def error(self) -> float:
         """Estimated rms error in units of the noise."""
-        return math.hypot(self.mode_error, self.field_error, self.ratio_error)
+        return max(part.error for part in self.parts)
+
+    @property
+    def frequencies_limited(self) -> float:
+        return max(part.frequencies_limited for part in self.parts)
 
     def figures(self) -> PsiFigures:
         """What is to be recorded of it."""
         return PsiFigures(
-            self.half_width, self.modes, self.node_spacing, self.energy_lost, self.frequencies_limited, self.error
+            self.psi.shape[0] // 2,
+            len(self.psi.basis),
+            max(part.node_spacing for part in self.parts),
+            max(part.energy_lost for part in self.parts),
+            self.frequencies_limited,
+            self.error,
         )
 
 
@@ -128,8 +142,8 @@ def build_decorrelation(
     tolerance
         Bound of the rms error in units of the noise.
     node_spacing
-        Distance of nodes in pixels to begin with; it is halved until the tolerance is met. The usual 256 pixels stand
-        for an eighth of the field where that is more.
+        Distance of nodes in pixels to begin with; they come closer until the tolerance is met. The usual 256 pixels
+        stand for an eighth of the field, or of the kernel's region, where that is more.
     recipe
         What ψ is to do, whitening by default.
     levels
@@ -152,63 +166,64 @@ def build_decorrelation(
     """
     recipe = recipe or Recipe()
     whole = Box(0, 0, shape[1], shape[0])
-    boxes = smooth_boxes(inputs, shape)
-    ratio_nodes = ratio_nodes_of(noise, tolerance)
     if at is not None:
         inputs = [kernel.frozen(*at) for kernel in inputs]
-        ratio_nodes = np.array([noise.mean_log_ratio])
-        boxes = (whole,)
-    constant = all(kernel.is_constant for kernel in inputs) and len(boxes) == 1
-    probes = [probes_of(box, ratio_nodes[[0, -1]], constant) for box in boxes]
-    support = support_of(inputs, noise, recipe, probes, tolerance)
-    if constant and len(ratio_nodes) == 1:
-        return _constant(support, ratio_nodes, whole)
-    extent = max(max(box.shape) for box in boxes)
-    spacing = max(node_spacing, extent / (_MOST_NODES - 1)) if node_spacing >= _USUAL_SPACING else node_spacing
-    # Only where ψ needs them nodes come closer.
-    closer = [0] * len(boxes)
-    trial = None
+        noise = replace(noise, log_ratio=None)
+    planes = np.asarray(noise.variances if levels is None else levels)
+    parts = [
+        _part(box, [kernel.piece(k) for kernel in inputs], noise, planes, tolerance, node_spacing, recipe, threads)
+        for k, box in enumerate(smooth_boxes(inputs, shape))
+    ]
+    return Decorrelation(tuple(parts), whole)
+
+
+def _part(
+    box: Box,
+    inputs: Sequence[SpatialKernel],
+    noise: NoiseField,
+    levels: Array,
+    tolerance: float,
+    node_spacing: float,
+    recipe: Recipe,
+    threads: int,
+) -> DecorrelationPart:
+    """ψ in a rectangle in which all kernels are smooth."""
+    low, high = ratio_range(noise, box)
+    ratios, one_ratio_error = ratio_nodes(low, high, tolerance)
+    constant = all(kernel.is_constant for kernel in inputs)
+    support = support_of(inputs, noise, recipe, probes_of(box, np.unique([low, high]), constant), tolerance)
+    if constant and len(ratios) == 1:
+        return _constant(support, ratios, box, one_ratio_error)
+    support = support.fitted()
+    coarsest = max(box.shape) / (_MOST_NODES - 1)
+    spacing = max(node_spacing, coarsest) if node_spacing >= _USUAL_SPACING else node_spacing
+    allowed = math.sqrt(tolerance**2 - one_ratio_error**2)
+    closer = 1.0
     while True:
-        if constant:
-            nodes = [probes_of(box, ratio_nodes, constant) for box in boxes]
-        else:
-            nodes = [Nodes.over(box, spacing, ratio_nodes, level) for box, level in zip(boxes, closer, strict=True)]
-        if trial is None or sum(math.prod(part.shape) for part in nodes) <= _MOST_KEPT:
-            sampled, trial = nodes, None  # what is not needed any more is large
-            trial = psi_from_nodes(support, nodes, tolerance, threads)
-        else:
-            trial = interpolated_further(support, trial, nodes, threads)
-        # More nodes do nothing for modes that were found at fewer.
-        if trial.error <= tolerance or trial.mode_error > tolerance:
+        nodes = probes_of(box, ratios, True) if constant else Nodes.over(box, spacing, ratios, closer)
+        trial = psi_from_nodes(support, nodes, tolerance, threads)
+        # More nodes do nothing for what the modes leave out.
+        if trial.error <= allowed or trial.mode_error > allowed:
             break
-        if trial.ratio_error > trial.field_error and len(ratio_nodes) < _MOST_RATIOS:
-            low, high = ratio_nodes[0], ratio_nodes[-1]
-            ratio_nodes = np.linspace(low, high, min(len(ratio_nodes) + 3, _MOST_RATIOS))
-            continue
-        # What the other errors leave of the tolerance; all regions together have more than that.
-        left = math.sqrt(max(tolerance**2 - trial.mode_error**2 - trial.ratio_error**2, 0.0))
-        wanting = [k for k, error in enumerate(trial.field_errors) if error > left and _divisible(boxes[k], closer[k])]
-        if constant or not wanting:
+        if trial.ratio_error > trial.field_error and len(ratios) < _MOST_RATIOS:
+            ratios = np.linspace(low, high, min(len(ratios) + 3, _MOST_RATIOS))
+        elif nodes.spacing > _SMALLEST_SPACING:
+            left = math.sqrt(max(allowed**2 - trial.mode_error**2 - trial.ratio_error**2, (0.1 * allowed) ** 2))
+            closer *= min(max((trial.field_error / left) ** (1 / _ORDER), _LEAST_STEP), _LARGEST_STEP)
+        else:
             break
-        for region in wanting:
-            closer[region] += 1
-    gaps = [float(np.diff(axis).max()) for part in nodes for axis in (part.x, part.y) if len(axis) > 1]
-    return Decorrelation(
-        SpatialKernel(trial.basis, coefficients_from(trial.weights, nodes, noise), whole),
-        variance_bank(trial, sampled, noise, np.asarray(noise.variances if levels is None else levels)),
-        footprint_of(trial, sampled, noise),
+        del trial  # what is not needed any more is large
+    variance, footprint = companions_of(support, trial, noise, levels, threads)
+    return DecorrelationPart(
+        box,
+        SpatialKernel(trial.basis, coefficients_from(trial.weights, nodes, noise)),
+        variance,
+        footprint,
         support.energy_lost,
         trial.limited,
-        max(gaps, default=0.0),
-        trial.mode_error,
-        trial.field_error,
-        trial.ratio_error,
+        nodes.spacing,
+        math.hypot(trial.error, one_ratio_error),
     )
-
-
-def _divisible(box: Box, level: int) -> bool:
-    """Whether nodes that are as close as a level says may come closer still."""
-    return max(box.shape) / (FEWEST_INTERVALS << level) >= _SMALLEST_SPACING
 
 
 def variation(
@@ -223,35 +238,36 @@ def variation(
     # ψ may be narrower than what it is made from.
     correlations = [rho.shape[0] for rho in (recipe.residual, *noise.correlations) if rho is not None]
     widest = max(*decorrelation.psi.shape, *correlations, *(max(kernel.shape) for kernel in inputs))
-    boxes = smooth_boxes(inputs, shape)
     size = good_size(2 * widest)
-    sampler = Sampler(inputs, noise, recipe, size, len(boxes))
     # Before it is cut to its support, which changes it everywhere alike.
     there = Sampler([kernel.frozen(*at) for kernel in inputs], noise, recipe, size)
     own, _, _ = there.filters(np.zeros(1), np.zeros(1), np.array([noise.mean_log_ratio]))
     largest = 0.0
-    for region, box in enumerate(boxes):
+    for k, box in enumerate(smooth_boxes(inputs, shape)):
+        sampler = Sampler([kernel.piece(k) for kernel in inputs], noise, recipe, size)
         y, x = (a.ravel() for a in np.meshgrid(*(np.linspace(*e, 5) for e in extents(box)), indexing="ij"))
         ratio = np.full(len(x), noise.mean_log_ratio)
         if noise.log_ratio is not None:
             ratio = noise.log_ratio.at(x, y)[0]
-        psi, _, _ = sampler.filters(x, y, ratio, region)
+        psi, _, _ = sampler.filters(x, y, ratio)
         # ψ̂ is the inverse of the noise's amplitude, so that the ratio of two of them is the error's amplitude.
         largest = max(largest, float(np.sqrt(np.mean((own / psi - 1) ** 2, axis=(1, 2))).max()))
     return largest
 
 
-def _constant(support: Support, ratio: Array, field: Box) -> Decorrelation:
-    """The same ψ all over the field."""
+def _constant(support: Support, ratio: Array, box: Box, error: float) -> DecorrelationPart:
+    """The same ψ all over a rectangle."""
     zero = np.zeros(1)
     psi, squares, limited = support.sampler.all(zero, zero, ratio)
     psi, squares = cut_psi(psi, support.half_width, support.sharpening), cut_squares(squares, support.reach)
     one = PolynomialCoefficients.constant([1.0])
     footprint = np.abs(psi) / np.abs(psi).sum()
-    return Decorrelation(
-        SpatialKernel(psi, one, field),
+    return DecorrelationPart(
+        box,
+        SpatialKernel(psi, one),
         KernelBank(squares, one),
         SpatialKernel(footprint, one),
         support.energy_lost,
         limited,
+        error=error,
     )

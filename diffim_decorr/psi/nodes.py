@@ -16,21 +16,22 @@ from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.field import NoiseField
 
 __all__ = (
-    "FEWEST_INTERVALS",
     "Nodes",
-    "all_areas",
     "batches",
     "extents",
+    "knots_within",
     "picked",
     "probes_of",
-    "ratio_nodes_of",
+    "ratio_nodes",
+    "ratio_range",
     "smooth_boxes",
-    "split",
 )
 
 Array = NDArray[Any]
 
-FEWEST_INTERVALS = 4
+_FEWEST_INTERVALS = 4
+# Share of the tolerance that one noise ratio for all of a box may be wrong by.
+_ONE_RATIO = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +44,12 @@ class Nodes:
     log_ratio: Array
 
     @classmethod
-    def over(cls, box: Box, spacing: float, log_ratio: Array, level: int = 0) -> Nodes:
-        """Nodes that are not farther apart than a spacing, halved as many times as the level says."""
+    def over(cls, box: Box, spacing: float, log_ratio: Array, closer: float = 1.0) -> Nodes:
+        """Nodes that are not farther apart than a spacing, or closer by a factor."""
 
         def axis(first: int, end: int) -> Array:
             # However short an axis is, the kernel may go through all its range along it.
-            intervals = max(FEWEST_INTERVALS, int(np.ceil((end - 1 - first) / spacing))) << level
+            intervals = math.ceil(closer * max(_FEWEST_INTERVALS, math.ceil((end - 1 - first) / spacing)))
             return np.linspace(first, end - 1, min(intervals + 1, end - first))
 
         return cls(box, axis(box.x0, box.x1), axis(box.y0, box.y1), log_ratio)
@@ -59,8 +60,17 @@ class Nodes:
         return x.ravel(), y.ravel(), r.ravel()
 
     @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         return len(self.y), len(self.x), len(self.log_ratio)
+
+    @property
+    def spacing(self) -> float:
+        """Largest distance of neighbours in the field; 0 if there are none."""
+        return max((float(np.diff(axis).max()) for axis in (self.x, self.y) if len(axis) > 1), default=0.0)
 
     @property
     def areas(self) -> Array:
@@ -99,40 +109,45 @@ def extents(box: Box) -> tuple[tuple[int, int], tuple[int, int]]:
     return (box.y0, box.y1 - 1), (box.x0, box.x1 - 1)
 
 
-def ratio_nodes_of(noise: NoiseField, tolerance: float) -> Array:
-    """Nodes over the logarithm of the noise ratio, as many as its range needs to begin with."""
+def ratio_range(noise: NoiseField, box: Box) -> tuple[float, float]:
+    """The smallest and the largest logarithm of the noise ratio in a box."""
     if noise.log_ratio is None:
-        return np.array([noise.mean_log_ratio])
-    low, high = float(noise.log_ratio.values.min()), float(noise.log_ratio.values.max())
-    if high - low < 0.1 * tolerance:
-        return np.array([(low + high) / 2])
-    # The filter is smooth in the logarithm; the error of the interpolation is measured later.
-    return np.linspace(low, high, 2 if high - low < 0.05 else 3 + int(2 * (high - low)))
+        return noise.mean_log_ratio, noise.mean_log_ratio
+    # Bilinear between its knots, it is nowhere smaller or larger than at one of them, or at the edges of the box.
+    here = noise.log_ratio.grid(
+        knots_within(noise.log_ratio.x, box.x0, box.x1), knots_within(noise.log_ratio.y, box.y0, box.y1)
+    )
+    return float(here.min()), float(here.max())
 
 
-def batches(nodes: Sequence[Nodes], size: int) -> Iterator[tuple[Array, Array, Array, int]]:
-    """Positions x and y, noise ratios, and the region they are in, for so many nodes at a time."""
-    for region, part in enumerate(nodes):
-        x, y, log_ratio = part.positions
-        for start in range(0, len(x), size):
-            some = slice(start, start + size)
-            yield x[some], y[some], log_ratio[some], region
+def ratio_nodes(low: float, high: float, tolerance: float) -> tuple[Array, float]:
+    """Nodes over the logarithm of the noise ratio, as many as its range needs to begin with.
+
+    Returns
+    -------
+    nodes, error
+        The error that one node makes that stands for the whole range; of several it is measured later.
+    """
+    # ψ̂ goes with the root of the noise's power, of which the sides make up shares that add up to 1: their ratio enters
+    # with at most a quarter of its range.
+    error = (high - low) / 4 if high > low else 0.0
+    if error <= _ONE_RATIO * tolerance:
+        return np.array([(low + high) / 2 if high > low else low]), error
+    # The filter is smooth in the logarithm.
+    return np.linspace(low, high, 2 if high - low < 0.05 else 3 + int(2 * (high - low))), 0.0
 
 
-def all_areas(nodes: Sequence[Nodes]) -> Array:
-    """How much of the field each of all nodes stands for, 1 on average, however densely they lie in some regions."""
-    density = [part.box.shape[0] * part.box.shape[1] / math.prod(part.shape) for part in nodes]
-    mean = sum(part.box.shape[0] * part.box.shape[1] for part in nodes) / sum(math.prod(part.shape) for part in nodes)
-    return np.concatenate([part.areas * (own / mean) for part, own in zip(nodes, density, strict=True)])
+def knots_within(knots: Array, first: int, end: int) -> Array:
+    """The knots inside a box along an axis, and the box's own edges."""
+    inside = knots[(knots > first) & (knots < end - 1)]
+    return np.unique(np.concatenate([[first], inside, [end - 1]]).astype(float))
 
 
-def split(values: Array, nodes: Sequence[Nodes]) -> Iterator[tuple[Nodes, Array]]:
-    """The nodes of each region, and the values (k, n) at all nodes as (n, y, x, ratio) of each."""
-    start = 0
-    for part in nodes:
-        count = math.prod(part.shape)
-        yield part, values[start : start + count].T.reshape(-1, *part.shape)
-        start += count
+def batches(positions: tuple[Array, Array, Array], size: int) -> Iterator[tuple[Array, Array, Array]]:
+    """Positions x and y and noise ratios, so many at a time."""
+    for start in range(0, len(positions[0]), size):
+        x, y, log_ratio = (values[start : start + size] for values in positions)
+        yield x, y, log_ratio
 
 
 def picked(axis: Array, u: Array, between: bool) -> Array:

@@ -62,23 +62,23 @@ class Sampler:
         What ψ is to do.
     size
         Of the square grid in Fourier space.
-    regions
-        Into how many rectangles the kernels divide the field. What is computed for one of them comes from its own
-        kernels, at its very edge as well.
     """
 
-    def __init__(
-        self, inputs: Sequence[SpatialKernel], noise: NoiseField, recipe: Recipe, size: int, regions: int = 1
-    ) -> None:
+    def __init__(self, inputs: Sequence[SpatialKernel], noise: NoiseField, recipe: Recipe, size: int) -> None:
         self.size = size
         self.batch = max(1, _AT_ONCE // (size * (size // 2 + 1)))
+        self.inputs = tuple(inputs)
         self._noise = noise
         self._recipe = recipe
         self._spectra = [kernel_transform(kernel.basis, (size, size)) for kernel in inputs]
         self._untouched = [kernel.shape == (1, 1) and kernel.is_constant and _is_one(kernel) for kernel in inputs]
-        self._coefficients = [[kernel.coefficients.piece(k) for kernel in inputs] for k in range(regions)]
+        self._coefficients = [kernel.coefficients for kernel in inputs]
         self._correlations = [None if rho is None else self._spectrum(rho) for rho in noise.correlations]
         self._second, self._second_gain = self._residual_filter()
+
+    def on_grid(self, size: int) -> Sampler:
+        """The same on a grid of another size."""
+        return Sampler(self.inputs, self._noise, self._recipe, size)
 
     def workers(self, threads: int) -> int:
         """How many threads may sample at once without taking too much memory."""
@@ -110,12 +110,12 @@ class Sampler:
         mean: Array = (half * weights).sum(axis=(-2, -1)) / self.size**2
         return mean
 
-    def filters(self, x: Array, y: Array, log_ratio: Array, region: int = 0) -> tuple[Array, list[Array], float]:
+    def filters(self, x: Array, y: Array, log_ratio: Array) -> tuple[Array, list[Array], float]:
         """ψ̂ and the inputs' κ̂ (k, N, N // 2 + 1), and the fraction of frequencies limited."""
         variances = self._noise.relative(log_ratio)
         transforms = [
             _weighted(coefficients.at(x, y), spectrum)
-            for coefficients, spectrum in zip(self._coefficients[region], self._spectra, strict=True)
+            for coefficients, spectrum in zip(self._coefficients, self._spectra, strict=True)
         ]
         powers = noise_power(transforms, variances, self._correlations)
         power = powers.sum(axis=0)
@@ -133,14 +133,14 @@ class Sampler:
             psi *= self._second
         return psi, transforms, limited
 
-    def psi(self, x: Array, y: Array, log_ratio: Array, region: int = 0) -> tuple[Array, float]:
+    def psi(self, x: Array, y: Array, log_ratio: Array) -> tuple[Array, float]:
         """Periodic images (k, N, N) of ψ, and the fraction of frequencies limited."""
-        psi, _, limited = self.filters(x, y, log_ratio, region)
+        psi, _, limited = self.filters(x, y, log_ratio)
         return inverse(psi.astype(complex), self.size), limited
 
-    def all(self, x: Array, y: Array, log_ratio: Array, region: int = 0) -> tuple[Array, Array, float]:
+    def all(self, x: Array, y: Array, log_ratio: Array) -> tuple[Array, Array, float]:
         """Periodic images of ψ (k, N, N) and of the variance kernels (inputs, k, N, N)."""
-        psi, transforms, limited = self.filters(x, y, log_ratio, region)
+        psi, transforms, limited = self.filters(x, y, log_ratio)
         image = inverse(psi.astype(complex), self.size)
         squares = []
         for transform, untouched, correlation in zip(transforms, self._untouched, self._correlations, strict=True):

@@ -30,8 +30,8 @@ class DecorrelationKernel:
         Of the image that it was made for, (ny, nx).
     variance
         Background variance of that image, which says what pixels are bright; 0 if it is not known.
-    margin
-        Margin of the tiles in the run.
+    margins
+        Margin of the tiles in the run, in each of the kernel's boxes; none if it is not known.
     replace_planes
         Mask planes that were replaced.
     bad_fraction
@@ -45,7 +45,7 @@ class DecorrelationKernel:
     kernel: SpatialKernel
     shape: tuple[int, int]
     variance: float = 0.0
-    margin: int = 0
+    margins: tuple[int, ...] = ()
     replace_planes: tuple[str, ...] = Options.replace_planes
     bad_fraction: float = Options.bad_fraction
     xy0: tuple[int, int] = (0, 0)

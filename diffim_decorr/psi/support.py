@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -82,18 +82,26 @@ class Support:
     energy_lost: float
     sharpening: bool
     norm: float
+    smallest_grid: int
+
+    def fitted(self) -> Support:
+        """The same on the smallest grid that is large enough, for many samples."""
+        # Beyond three eighths of the grid the tails of neighbouring periods would add up: they fall exponentially, so
+        # that there, where what is left is negligible already, the next period adds next to nothing.
+        size = good_size(max(self.smallest_grid, -(-8 * max(self.half_width, self.reach) // 3)))
+        return replace(self, sampler=self.sampler.on_grid(size)) if size < self.sampler.size else self
 
 
 def support_of(
-    inputs: Sequence[SpatialKernel], noise: NoiseField, recipe: Recipe, probes: list[Nodes], tolerance: float
+    inputs: Sequence[SpatialKernel], noise: NoiseField, recipe: Recipe, probes: Nodes, tolerance: float
 ) -> Support:
     """A grid on which ψ does not wrap, and the half-widths of ψ and of the variance kernels."""
     kernels = max(max(kernel.shape) for kernel in inputs)
-    size = good_size(max(64, 2 * kernels, 4 * (recipe.half_width or 0)))
+    size = smallest = good_size(max(64, 2 * kernels, 4 * (recipe.half_width or 0)))
     while True:
-        sampler = Sampler(inputs, noise, recipe, size, len(probes))
+        sampler = Sampler(inputs, noise, recipe, size)
         lost_energy, lost_psi, lost_peak, lost_squares = np.zeros((4, size // 2))
-        for batch in batches(probes, sampler.batch):
+        for batch in batches(probes.positions, sampler.batch):
             psi, squares, _ = sampler.all(*batch)
             lost_energy = np.maximum(lost_energy, _relative_tail(psi**2))
             lost_psi = np.maximum(lost_psi, tail(np.abs(psi)).max(axis=0))
@@ -109,12 +117,10 @@ def support_of(
             allowed = tolerance
         half_width = recipe.half_width or _first_below(lost, allowed)
         reach = _first_below(lost_squares, 0.1 * min(tolerance, VARIANCE_TOLERANCE))
-        # Beyond three eighths of the grid the tails of neighbouring periods would add up: they fall exponentially, so
-        # that there, where what is left is negligible already, the next period adds next to nothing.
         if 8 * max(half_width, reach) <= 3 * size or 2 * size > max(_LARGEST_GRID, 3 * kernels):
             # Where ψ amplifies there is little noise: errors count relative to ψ.
             norm = float(np.sqrt(np.max(np.sum(psi**2, axis=(1, 2))))) if sharpening else 1.0
-            return Support(sampler, half_width, reach, float(lost_energy[half_width]), sharpening, norm)
+            return Support(sampler, half_width, reach, float(lost_energy[half_width]), sharpening, norm, smallest)
         size *= 2
 
 

@@ -67,7 +67,8 @@ DAMAGES = {
     "knots not in order": (put("KNOTS_Y", 1e6), "[PSI_COEFFS]: the knots are not in increasing order"),
     "NaN in the basis": (basis(np.nan), "[PSI_BASIS]: holds pixels that are not finite"),
     "even size": (basis((3, 6, 6)), "[PSI_BASIS]: is not a cube of square images"),
-    "card": (table(lambda hdu: hdu.header.set("MARGIN", "wide")), "[PSI_COEFFS]: card MARGIN = 'wide' is not a number"),
+    "card": (table(lambda hdu: hdu.header.set("FIELDNX", "wide")), "[PSI_COEFFS]: card FIELDNX = 'wide' is not"),
+    "margin": (put("MARGIN", -3), "[PSI_COEFFS]: has a MARGIN of -3 pixels"),
 }  # fmt: skip
 
 

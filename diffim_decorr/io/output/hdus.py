@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ def _qa_header() -> fits.Header:
 
 
 def coefficient_table(
-    coefficients: Coefficients, shape: tuple[int, int], margin: int, version: int | None = None
+    coefficients: Coefficients, shape: tuple[int, int], margins: Sequence[int], version: int | None = None
 ) -> bytes:
     """PSI_COEFFS: one row for each box of the field, with knots and the values of the n coefficient functions there."""
     whole = Box(0, 0, shape[1], shape[0])
@@ -84,6 +84,8 @@ def coefficient_table(
         ("ORDER", "", [np.int32(grid.order) for grid in grids]),
         ("NX", "", [np.int32(len(grid.x)) for grid in grids]),
         ("NY", "", [np.int32(len(grid.y)) for grid in grids]),
+        # Of the tiles: with the same one the same pixels come out, bit for bit.
+        ("MARGIN", "pixel", [np.int32(margin) for margin in margins or (0,) * len(grids)]),
         ("KNOTS_X", "pixel", _same_length([grid.x for grid in grids])),
         ("KNOTS_Y", "pixel", _same_length([grid.y for grid in grids])),
         ("VALUES", "", _same_length([grid.values.ravel() for grid in grids])),
@@ -92,8 +94,7 @@ def coefficient_table(
         "VALUES: (basis image, knot along y, knot along x), x fastest, NBASIS NY NX of them;",
         "polynomials of degree ORDER through the nearest knots; 0-based pixels, X0 <= x < X1",
     )
-    # The size of the field, and the margin of the tiles: with the same one the same pixels come out, bit for bit.
-    cards = {"NBASIS": coefficients.count, "FIELDNX": shape[1], "FIELDNY": shape[0], "MARGIN": margin}
+    cards = {"NBASIS": coefficients.count, "FIELDNX": shape[1], "FIELDNY": shape[0]}
     return _table("PSI_COEFFS", columns, cards, comments, version)
 
 

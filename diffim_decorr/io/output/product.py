@@ -37,8 +37,8 @@ class Product:
         What was done to it, for HISTORY.
     psi
         The decorrelation kernel, if it is to be stored.
-    margin
-        Margin of the tiles, with which the same pixels come out again.
+    margins
+        Margin of the tiles in each rectangle of ψ, with which the same pixels come out again.
     wide
         Whether variances take double precision, being smaller or larger than single precision holds.
     """
@@ -51,5 +51,5 @@ class Product:
     record: Record
     done: str
     psi: SpatialKernel | None = None
-    margin: int = 0
+    margins: tuple[int, ...] = ()
     wide: bool = False
