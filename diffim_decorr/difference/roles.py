@@ -12,7 +12,7 @@ import numpy as np
 from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
-from diffim_decorr.images.sample import negative_share, same_pixels
+from diffim_decorr.images.sample import same_pixels
 from diffim_decorr.images.wcs import separation
 from diffim_decorr.kernels.spatial import SpatialKernel
 
@@ -28,7 +28,6 @@ _ENDING = re.compile(r"\.(fits?|fts)(\.(gz|fz|bz2|Z))?$", flags=re.IGNORECASE)
 
 _APART = 1.0  # pixels: images that are aligned agree to a fraction of one
 _AS_ONE = 0.2  # the sum of a kernel that converts no unit differs from 1 by no more
-_NEGATIVE = 0.01
 _ROWS = 256
 
 
@@ -73,7 +72,7 @@ def _distinct(image: Exposure) -> set[float]:
 
 
 def doubts(images: Mapping[str, Exposure], sides: tuple[SpatialKernel, SpatialKernel]) -> Iterator[str]:
-    """What speaks against the roles that images were given, in their headers and in their variance planes.
+    """What speaks against the roles that images were given, in their headers.
 
     Parameters
     ----------
@@ -85,13 +84,6 @@ def doubts(images: Mapping[str, Exposure], sides: tuple[SpatialKernel, SpatialKe
     yield from _swapped(images)
     yield from _apart(images)
     yield from _units(images, sides)
-    for image in images.values():
-        share = 0.0 if image.variance_plane is None else negative_share(image.variance_plane)
-        if share > _NEGATIVE:
-            yield (
-                f"{image.name}: {share:.0%} of its variances are negative, which none can be; they count as unknown "
-                "(--sci-variance, --tmpl-variance and the like give others)"
-            )
 
 
 def _swapped(images: Mapping[str, Exposure]) -> Iterator[str]:

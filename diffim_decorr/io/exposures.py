@@ -265,13 +265,6 @@ def _variance_of(
     for role, hdu in layers.companions.items():
         if role != "mask":
             plane = _linear_plane(path, hdus, hdu, shape, owner, remarks)
-            if role != "variance":  # whose sign is not lost
-                share = negative_share(plane)
-                if share > _NEGATIVE:
-                    remarks.append(
-                        f"{hdu_label(path, hdus, hdu)}: {share:.0%} of its pixels are negative, which no {role} can "
-                        "be; they count as unknown (--sci-variance, --tmpl-variance and the like give others)"
-                    )
             return _converted(plane, role)
     return None
 
