@@ -27,7 +27,6 @@ __all__ = ("Sample", "Window", "sample_of")
 Array = NDArray[Any]
 
 
-
 @dataclass
 class Window:
     """Pixels (h, w) of one window, and what is derived from them.
