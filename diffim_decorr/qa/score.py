@@ -55,13 +55,9 @@ FIGURES = {
     "max_abs_rho": _About("largest correlation", "largest absolute correlation of pixels up to 5 pixels apart"),
     "max_abs_rho_before": _About("largest correlation before", "the same of the difference before"),
     "rho_1": _About("correlation of neighbours", "of pixels next to each other, by direction"),
-    "rho_chi2": _About(
-        "χ² of correlations", "sum of squared correlations up to 5 pixels apart, in units of their errors"
-    ),
+    "rho_chi2": _About("χ² of correlations", "sum of their squares up to 5 pixels apart, in units of their errors"),
     "rho_chi2_far": _About("χ² of far correlations", "the same for 6 to 20 pixels"),
-    "snr_std": _About(
-        "scatter / variance plane", "robust standard deviation of the image over the root of its variance"
-    ),
+    "snr_std": _About("scatter / variance plane", "robust standard deviation over the root of the variance"),
     "cell_spread": _About("spread over the field", "of that scatter over cells of 64 pixels, beyond its own error"),
     "block_std": _About("scatter of block means", "over blocks of so many pixels squared, over what the variance says"),
     "psf_scatter": _About("scatter after smoothing", "with a Gaussian of 1.5 pixels, over what the variance says"),
@@ -129,7 +125,11 @@ class Score:
             found["max_abs_rho"].value,
             found["snr_std"].value,
             self.pixels["used"],
-            *(found[name] for name in ("rho_chi2", "block_std", "psf_scatter", "cell_spread", "tails")),
+            found["rho_chi2"],
+            found["block_std"],
+            found["psf_scatter"],
+            found["cell_spread"],
+            found["tails"],
             found["spectrum_chi2"],
             found["flagged"].value,
         )
@@ -203,7 +203,7 @@ def score_of(
     rho = normalised(np.sum([part.products for part in parts], axis=0), pairs) if enough else nothing
     rho_before = None
     if before is not None:
-        products = np.sum([part.products_before for part in parts], axis=0)
+        products = np.sum([part.products_before for part in parts if part.products_before is not None], axis=0)
         rho_before = normalised(products, pairs) if enough else nothing
     evidence = None if model is None or not enough else gathered([part.evidence for part in parts], model)
     supposed = _supposed(evidence) if not white else np.where(np.arange(rho.size) == rho.size // 2, 1.0, 0.0)
@@ -333,13 +333,8 @@ def _chi2(rho: Array, pairs: Array, without: int = 0) -> Measured:
 def _scatters(parts: list[WindowScatter], used: int, enough: bool) -> dict[str, Found]:
     error = ROBUST_ERROR / max(used, 1) ** 0.5
     if not enough:
-        return {
-            "snr_std": Measured(),
-            "psf_scatter": Measured(),
-            "cell_spread": Measured(),
-            "block_std": {},
-            "tails": {},
-        }
+        single = ("snr_std", "psf_scatter", "cell_spread")
+        return {**dict.fromkeys(single, Measured()), "block_std": {}, "tails": {}}
     snr = np.concatenate([part.snr for part in parts])
     return {
         "snr_std": Measured(float(1.4826 * np.median(np.abs(snr))), 1.0, error),
@@ -381,7 +376,5 @@ def _background(cells: Cells) -> dict[str, Found]:
     solution, *_ = np.linalg.lstsq(terms, spread, rcond=None)
     covariance = np.linalg.pinv(terms.T @ terms) * max(float(np.var(spread - terms @ solution)), 1e-30)
     errors = np.sqrt(np.diag(covariance))
-    names = ("level", "gradient_x", "gradient_y")
-    return {
-        "background": {n: Measured(float(v), 0.0, float(e)) for n, v, e in zip(names, solution, errors, strict=True)}
-    }
+    found = [Measured(float(value), 0.0, float(error)) for value, error in zip(solution, errors, strict=True)]
+    return {"background": dict(zip(("level", "gradient_x", "gradient_y"), found, strict=True))}

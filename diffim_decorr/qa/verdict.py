@@ -7,6 +7,7 @@ all figures together raise a false alarm in one run of 10⁴ (DCVERDCT says so i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,8 +15,10 @@ from diffim_decorr.noise.correlation import max_abs_rho
 from diffim_decorr.options import Options
 from diffim_decorr.qa.diagnosis import Evidence
 from diffim_decorr.qa.figures import QualityFigures
-from diffim_decorr.qa.score import Score
 from diffim_decorr.record import Measured, Reason, Status, Verdict
+
+if TYPE_CHECKING:
+    from diffim_decorr.qa.score import Score
 
 __all__ = ("verdict_of", "verdict_on")
 
