@@ -280,7 +280,10 @@ class _Measure:
         )
         box = window.box
         psf = self.psf_at((box.x0 + box.x1 - 1) / 2, (box.y0 + box.y1 - 1) / 2)
-        snr, known = matched_filter(away, window.variance, use, psf)
+        # What stands out of an image that is its own source mask is what is to be counted.
+        searched = use if self.pixels.inputs else self.pixels.read(box)[2]
+        residual = np.where(searched, window.after - np.float32(level), np.float32(0))
+        snr, known = matched_filter(residual, window.variance, searched, psf)
         part.searched = int(np.count_nonzero(known))
         for threshold in _PEAKS:
             for side, sign in (("above", 1), ("below", -1)):

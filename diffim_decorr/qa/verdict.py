@@ -65,7 +65,11 @@ def verdict_on(
         text = f"only {qa.pixels_used} source-free pixels: the quality figures could not be measured"
         reason = Reason("check", "pixels_used", qa.pixels_used, np.nan, 1000, text, "look at the image and its masks")
         return Verdict((reason,))
-    found = sorted([*_reasons(qa, evidence, options, raw), *more], key=lambda reason: reason.status != "fail")
+    found = list(_reasons(qa, evidence, options, raw))
+    if _of_noise(found):
+        # Noise that is not what it was taken for has peaks and wanders by itself.
+        more = [reason for reason in more if reason.figure.split(".")[0] not in ("peaks", "rho_chi2_far")]
+    found = sorted([*found, *more], key=lambda reason: reason.status != "fail")
     explanation = evidence.explanation() if evidence is not None and _of_noise(found) else ""
     if explanation:
         # The one that explains the noise explains why the inputs seem foreign, too.
