@@ -6,6 +6,7 @@ import math
 import operator
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,14 +21,17 @@ from diffim_decorr.errors import InputError, UsageError
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.planes import ConstantPlane
 from diffim_decorr.io.exposures import as_exposure, load_exposure
+from diffim_decorr.io.hdus import split_spec
 from diffim_decorr.io.kernels.registry import load_kernel
 from diffim_decorr.io.psfs import read_psf
+from diffim_decorr.io.psi import read_psi
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.background import measured_variance
 from diffim_decorr.noise.models import MODELS
 from diffim_decorr.options import Options, QaOptions
+from diffim_decorr.psi.stored import DecorrelationKernel
 from diffim_decorr.qa.diagnosis import Model
-from diffim_decorr.qa.score import FIGURES, LAG, Score, score_of
+from diffim_decorr.qa.score import EDGES, FIGURES, LAG, Score, score_of
 from diffim_decorr.qa.verdict import verdict_of
 from diffim_decorr.record import Measured, Record, Verdict
 from diffim_decorr.threads import serial_blas
@@ -60,6 +64,10 @@ class Assessment:
         Whether the image can be used.
     warnings
         What a user should know besides.
+    exposure, before, inputs
+        What was looked at: the image, the difference before, science image and template.
+    psi, kernel
+        Decorrelation kernel and matching kernel, where they are known.
     """
 
     name: str
@@ -68,6 +76,11 @@ class Assessment:
     score: Score
     verdict: Verdict
     warnings: tuple[str, ...] = ()
+    exposure: Exposure | None = None
+    before: Exposure | None = None
+    inputs: tuple[Exposure, ...] = ()
+    psi: DecorrelationKernel | None = None
+    kernel: SpatialKernel | None = None
 
     def __repr__(self) -> str:
         return f"<Assessment of {self.name}: {self.verdict.status}>"
@@ -104,6 +117,7 @@ class Assessment:
                 "error": spectrum.error.tolist(),
                 "model": None if spectrum.model is None else spectrum.model.tolist(),
             },
+            "histogram": {"edges": EDGES.tolist(), "counts": score.histogram.tolist()},
             "cells": {name: value.tolist() for name, value in vars(cells).items()},
             "warnings": list(self.warnings),
         }
@@ -249,7 +263,11 @@ def assess_file(path: str, options: QaOptions) -> Assessment:
     raw = image if before is None else before
     kernel = None if options.kernel is None else load_kernel(options.kernel, raw.shape, raw.header)
     psf = None if options.psf is None else read_psf(options.psf, image.xy0)
-    return _assessed(image, options, before, science, template, kernel=kernel, psf=psf)
+    psi = None
+    if _OURS in (image.header or {}) and split_spec(path)[1] is None:
+        with suppress(InputError):  # other layouts and companions have none
+            psi = read_psi(path)
+    return _assessed(image, options, before, science, template, kernel=kernel, psf=psf, psi=psi)
 
 
 @serial_blas()
@@ -262,6 +280,7 @@ def _assessed(
     *,
     kernel: MatchingKernel | SpatialKernel | None,
     psf: ArrayLike | SpatialKernel | None,
+    psi: DecorrelationKernel | None = None,
 ) -> Assessment:
     warnings = list(image.remarks)
     for other in (before, science, template):
@@ -285,6 +304,7 @@ def _assessed(
     model = None
     if kernel is not None and science is not None and template is not None:
         model = _model(science, template, image if before is None else before, kernel, settings, warnings)
+    matching = kernel.kernel if isinstance(kernel, MatchingKernel) else kernel
     own = image.psf if psf is None else psf
     score = score_of(
         image,
@@ -297,7 +317,19 @@ def _assessed(
         threads=settings.workers,
     )
     verdict = verdict_of(score, settings, raw=raw)
-    return Assessment(image.name, image.shape, ours, score, verdict, tuple(warnings))
+    return Assessment(
+        image.name,
+        image.shape,
+        ours,
+        score,
+        verdict,
+        tuple(warnings),
+        image,
+        before,
+        tuple(source for source in (science, template) if source is not None),
+        psi,
+        matching,
+    )
 
 
 def _noise_of(header: Mapping[str, Any]) -> Any:

@@ -30,7 +30,7 @@ from diffim_decorr.qa.sample import Window
 from diffim_decorr.qa.scatter import ROBUST_ERROR, WindowScatter, block_std, cell_spread, psf_scatter, scatter_in, tails
 from diffim_decorr.record import Measured
 
-__all__ = ("FIGURES", "LAG", "Score", "score_of")
+__all__ = ("EDGES", "FIGURES", "LAG", "Score", "score_of")
 
 Array = NDArray[Any]
 Found = Measured | Mapping[str, Measured]
@@ -39,6 +39,9 @@ LAG = 20
 _NEAR = 5  # lags of max_abs_rho
 _PEAKS = (4.0, 5.0)
 _FEWEST = 1000
+_MOST = 8.0
+#: Bins of the histogram (65,); what is beyond is in the first and the last.
+EDGES = np.linspace(-_MOST, _MOST, 65)
 _PSF = np.exp(-0.5 * np.add.outer(np.arange(-6, 7) ** 2, np.arange(-6, 7) ** 2) / 1.5**2)
 _PSF /= _PSF.sum()
 
@@ -84,6 +87,8 @@ class Score:
         Power by frequency, and maps.
     pixels
         Numbers of pixels: all, those without data, those used, and by mask plane.
+    histogram
+        Source-free pixels by their value in units of the noise, in bins between `EDGES`.
     rho_before
         As `rho`, of the difference before; None if that was not given.
     evidence
@@ -96,6 +101,7 @@ class Score:
     spectrum: Spectrum
     cells: Cells
     pixels: Mapping[str, Any]
+    histogram: Array
     rho_before: Array | None = None
     evidence: Evidence | None = None
 
@@ -219,7 +225,8 @@ def score_of(
         "flagged": Measured(numbers["flagged"]),
     }
     order = {name: figures[name] for name in FIGURES if name in figures}
-    return Score(order, rho, pairs, spectrum, cells, numbers, rho_before, evidence)
+    histogram = np.sum([np.histogram(np.clip(part.scatter.snr, -_MOST, _MOST), EDGES)[0] for part in parts], axis=0)
+    return Score(order, rho, pairs, spectrum, cells, numbers, histogram, rho_before, evidence)
 
 
 def _level(parts: list[Array]) -> float:

@@ -88,7 +88,7 @@ def test_the_form_of_the_object(folder: Path) -> None:
     assert tree["schema"] == 1
     assert set(tree) == {
         "schema", "version", "image", "shape", "made_by", "verdict", "figures", "pixels", "correlation", "spectrum",
-        "cells", "warnings",
+        "histogram", "cells", "warnings",
     }  # fmt: skip
     assert set(tree["verdict"]) == {"status", "reasons", "explanation"}
     single = {
@@ -112,6 +112,8 @@ def test_the_form_of_the_object(folder: Path) -> None:
     assert set(tree["correlation"]) == {"lag", "rho", "error", "rho_before"}
     assert np.array(tree["correlation"]["rho"]).shape == (41, 41)
     assert set(tree["spectrum"]) == {"frequency", "power", "error", "model"}
+    assert len(tree["histogram"]["edges"]) == len(tree["histogram"]["counts"]) + 1 == 65
+    assert sum(tree["histogram"]["counts"]) == tree["pixels"]["used"]
     assert set(tree["cells"]) == {"snr_std", "rho_1", "level", "flagged"}
 
 
