@@ -25,7 +25,17 @@ from diffim_decorr.qa.score import EDGES
 if TYPE_CHECKING:
     from diffim_decorr.assessment import Assessment
 
-__all__ = ("PANELS", "Panel", "draw_assessment", "draw_kernels", "draw_panel", "endings", "panels_of")
+__all__ = (
+    "COLOURS",
+    "PANELS",
+    "STYLE",
+    "Panel",
+    "draw_assessment",
+    "draw_kernels",
+    "draw_panel",
+    "endings",
+    "panels_of",
+)
 
 Array = NDArray[Any]
 
@@ -34,7 +44,7 @@ _LINEAR = 0.01
 _SIDE = 3.4  # inches for each mosaic, at least
 _COLUMN, _ACROSS, _DPI = 3.4, 3, 150
 _PIXELS, _ZOOM, _REACH, _WIDTHS = 512, 160, 15, 12
-_COLOURS, _GREY = ("#0072B2", "#D55E00", "#009E73"), "#999999"
+COLOURS, _GREY = ("#0072B2", "#D55E00", "#009E73"), "#999999"
 _SIGNED, _ONE_WAY = "RdBu_r", "cividis"
 # Files that are made again are the same, byte for byte.
 _NO_DATE: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -236,11 +246,11 @@ def _draw_radial(axis: Axes, assessment: Assessment) -> None:
     radius, mean, error = _rings(score.rho, score.pairs)
     axis.fill_between(radius, -2 * error, 2 * error, color=_GREY, alpha=0.4, lw=0, label="white noise, 2 σ")
     if score.rho_before is not None:
-        axis.plot(radius, _rings(score.rho_before, score.pairs)[1], "s--", color=_COLOURS[1], ms=3, label="before")
-    axis.plot(radius, mean, "o-", color=_COLOURS[0], ms=3, label="this image")
+        axis.plot(radius, _rings(score.rho_before, score.pairs)[1], "s--", color=COLOURS[1], ms=3, label="before")
+    axis.plot(radius, mean, "o-", color=COLOURS[0], ms=3, label="this image")
     axis.axhline(0, color="black", lw=0.5)
-    largest = np.nanmax(np.abs(mean)) if np.isfinite(mean).any() else 0
-    if largest > 0.02:
+    curves = [mean] if score.rho_before is None else [mean, _rings(score.rho_before, score.pairs)[1]]
+    if np.isfinite(mean).any() and np.nanmax(np.abs(curves)) > 0.02:
         axis.set_yscale("symlog", linthresh=max(float(np.median(error)) * 4, 1e-4))
     axis.set(xlabel="lag [pixel]", ylabel="mean correlation")
     axis.legend()
@@ -260,11 +270,11 @@ def _rings(rho: Array, pairs: Array) -> tuple[Array, Array, Array]:
 def _draw_spectrum(axis: Axes, assessment: Assessment) -> None:
     spectrum = assessment.score.spectrum
     axis.errorbar(
-        spectrum.frequency, spectrum.power, 2 * spectrum.error, fmt="o", ms=3, color=_COLOURS[0], label="measured, 2 σ"
+        spectrum.frequency, spectrum.power, 2 * spectrum.error, fmt="o", ms=3, color=COLOURS[0], label="measured, 2 σ"
     )
     if spectrum.model is not None:
         label = "white" if np.allclose(spectrum.model, 1) else "kernel and variances"
-        axis.plot(spectrum.frequency, spectrum.model, "-", color=_COLOURS[1], label=label)
+        axis.plot(spectrum.frequency, spectrum.model, "-", color=COLOURS[1], label=label)
     axis.set(xlabel="frequency [1/pixel]", ylabel="power / mean")
     axis.set_ylim(bottom=0)
     axis.legend()
@@ -273,9 +283,9 @@ def _draw_spectrum(axis: Axes, assessment: Assessment) -> None:
 def _draw_histogram(axis: Axes, assessment: Assessment) -> None:
     counts = assessment.score.histogram
     middles = (EDGES[1:] + EDGES[:-1]) / 2
-    axis.stairs(np.maximum(counts, 0.5), EDGES, color=_COLOURS[0], label="source-free pixels")
+    axis.stairs(np.maximum(counts, 0.5), EDGES, color=COLOURS[0], label="source-free pixels")
     gauss = counts.sum() * np.diff(EDGES) * np.exp(-0.5 * middles**2) / np.sqrt(2 * np.pi)
-    axis.plot(middles, gauss, color=_COLOURS[1], label="Gaussian of width 1")
+    axis.plot(middles, gauss, color=COLOURS[1], label="Gaussian of width 1")
     axis.set(yscale="log", xlabel="pixel / √variance", ylabel="pixels", ylim=(0.5, None))
     axis.legend()
 
@@ -334,9 +344,9 @@ def _draw_width(axis: Axes, assessment: Assessment) -> None:
 
 
 def _draw_psf(axis: Axes, assessment: Assessment) -> None:
-    profiles = [("this image", _exposure(assessment).psf, _COLOURS[0])]
+    profiles = [("this image", _exposure(assessment).psf, COLOURS[0])]
     if assessment.inputs and assessment.inputs[0].psf is not None:
-        profiles.append(("science image", assessment.inputs[0].psf, _COLOURS[1]))
+        profiles.append(("science image", assessment.inputs[0].psf, COLOURS[1]))
     ny, nx = assessment.shape
     for label, psf, colour in profiles:
         image = psf.at((nx - 1) / 2, (ny - 1) / 2) if isinstance(psf, SpatialKernel) else psf
