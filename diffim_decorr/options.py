@@ -32,7 +32,7 @@ __all__ = (
 
 Side = Literal["template", "science"]
 SIDES: tuple[Side, Side] = ("science", "template")
-KernelFormat = Literal["hotpants", "sfft", "lsst", "table", "grid", "image"]
+KernelFormat = Literal["delta", "hotpants", "sfft", "lsst", "lsst-images", "table", "grid", "image"]
 LayoutName = Literal["lsst", "sci-err-dq", "flat"]
 NoiseModelName = Literal["white", "measured"]
 
@@ -195,8 +195,8 @@ class InputOptions(Declared):
 
     kernel: str | None = option(
         None,
-        "Matching kernel: of HOTPANTS, SFFT or LSST, a table, a grid or an image.",
-        unset="the one inside DIFF (HOTPANTS -hki)",
+        "Matching kernel: of HOTPANTS, SFFT, LSST or delta, a table, a grid or an image.",
+        unset="the one inside DIFF (HOTPANTS -hki, lsst.images)",
         short="-k",
         metavar="FILE",
         card="DCKERNEL",

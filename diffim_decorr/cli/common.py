@@ -35,7 +35,7 @@ def progress_on_terminal(quiet: bool) -> Any:
     """A progress bar on standard error, if that is a terminal."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         return nullcontext(None)
-    from diffim_decorr.cli.report import progress_bar
+    from diffim_decorr.cli.summary import progress_bar
 
     return progress_bar()
 

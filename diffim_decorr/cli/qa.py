@@ -8,6 +8,7 @@ import click
 
 from diffim_decorr.cli.common import loading, say, warn
 from diffim_decorr.cli.options import chosen, options_of
+from diffim_decorr.cli.pictures import check_pictures, write_pictures
 from diffim_decorr.errors import InputError, UsageError
 from diffim_decorr.options import OutputOptions, QaOptions
 
@@ -30,6 +31,8 @@ __all__ = ("qa",)
 @click.option("--strict", is_flag=True, help="End with status 4 if a verdict is fail.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--ecsv", metavar="FILE", help="Write all figures as a table, a row for each image.")
+@click.option("--plot", metavar="FILE", help="Draw everything on one page, as PNG, PDF, SVG …")
+@click.option("--report", metavar="FILE.html", help="Write a page with figures and pictures.")
 @options_of(OutputOptions, "overwrite")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def qa(
@@ -38,6 +41,8 @@ def qa(
     strict: bool,
     as_json: bool,
     ecsv: str | None,
+    plot: str | None,
+    report: str | None,
     quiet: bool,
     **given: Any,
 ) -> None:
@@ -50,11 +55,14 @@ def qa(
     if len(images) > 1 and options.files:
         name = next(iter(options.files))
         raise UsageError(f"--{name} belongs to one image; {len(images)} are given")
+    if len(images) > 1 and (plot or report):
+        raise UsageError("--plot and --report are of one image; decorr report makes an index over many")
     with loading():
         from diffim_decorr.assessment import Condition, assess_file, table_of
         from diffim_decorr.io.atomic import check_output
 
     limits = [Condition.of(text) for text in conditions]
+    check_pictures(plot, report, [*images, *options.files.values()], output.overwrite)
     if ecsv is not None:
         check_output(ecsv, [*images, *options.files.values()], output.overwrite)
     found: list[Assessment] = []
@@ -76,6 +84,8 @@ def qa(
                 warn(text)
     if ecsv is not None:
         _write_table(ecsv, table_of(found), output.overwrite)
+    for one in found:
+        write_pictures(one, plot, report, output.overwrite)
     if as_json:
         _print_json(found, broken, len(images) > 1)
     elif not quiet:
@@ -95,7 +105,7 @@ def _write_table(path: str, table: Any, overwrite: bool) -> None:
 def _print_json(found: list[Assessment], broken: list[str], several: bool) -> None:
     from diffim_decorr._version import __version__
     from diffim_decorr.assessment import SCHEMA
-    from diffim_decorr.cli.report import print_json
+    from diffim_decorr.cli.summary import print_json
 
     trees = [one.tree() for one in found]
     print_json({"schema": SCHEMA, "version": __version__, "images": trees, "failed": broken} if several else trees[0])

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from diffim_decorr.difference.contributions import Contribution, total_kernels, weights_of
 from diffim_decorr.difference.matching import MatchingKernel
+from diffim_decorr.difference.programs import program_of, remedy_for_psf, whitened_by
 from diffim_decorr.errors import InputError, UsageError
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.union import MaskUnion
@@ -21,6 +22,10 @@ from diffim_decorr.record import MatchingFigures
 __all__ = ("Subtraction", "refuse_second_time", "subtraction_of")
 
 Array = NDArray[Any]
+
+# The most that a kernel differs from a PSF, of its peak, if it is one.
+_SAME = 1e-3
+_MOST = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +129,7 @@ def subtraction_of(
     placed = tuple(c if c.kernel is None else replace(c, kernel=_placed(c.kernel, difference)) for c in contributions)
     contributions = placed or _ordinary(science, template, options)
     _check(science, template, difference, matching, options, contributions)
+    doubt = None if own is not None else _psf_as_kernel(science, template, difference, matching, psf)
     sides = matching.sides(options.convolved, own)
     return Subtraction(
         science,
@@ -138,6 +144,7 @@ def subtraction_of(
         _point_source(science, template, matching, options, psf, own),
         (
             *_remarks(science, template, difference, matching, options),
+            *(() if doubt is None else (doubt,)),
             *(() if psf is not None else _psf_remarks(science, template, matching, options)),
             *(
                 f"--{name} is not used: the images of a stack have noise figures of their own"
@@ -250,6 +257,53 @@ def _check(
             raise UsageError(f"kernel_at {x:g} {y:g} lies outside the image of {nx} x {ny} pixels{frame}")
 
 
+def _psf_as_kernel(
+    science: Exposure,
+    template: Exposure,
+    difference: Exposure,
+    matching: MatchingKernel,
+    given: ArrayLike | SpatialKernel | None,
+) -> str | None:
+    """What to say of a matching kernel that is the PSF of an input.
+
+    Only where an image is convolved with the other one's PSF is that right, and then neither of them goes without.
+
+    Raises
+    ------
+    InputError
+        If the program that made the difference does not do so.
+    """
+    if not matching.kernel.is_constant:
+        return None
+    ny, nx = difference.shape
+    place = ((nx - 1) / 2, (ny - 1) / 2)
+    kernel = matching.kernel.at(*place)
+    psfs = {"--psf": given, science.name: science.psf, template.name: template.psf}
+    for name, psf in psfs.items():
+        if psf is None or not _are_alike(kernel, psf.at(*place) if isinstance(psf, SpatialKernel) else np.asarray(psf)):
+            continue
+        what = f"{matching.name}: the matching kernel is the PSF of {name}"
+        program = program_of(difference.header)
+        if program is not None:
+            raise InputError(f"{what}, but the difference was made by {program}; {remedy_for_psf(program)}")
+        return f"{what}: give the kernel that matches the PSFs (if an image was convolved with it, disregard this)"
+    return None
+
+
+def _are_alike(kernel: Array, psf: Array) -> bool:
+    """Whether two images, with their centres at (h // 2, w // 2), are the same but for a factor and their margins."""
+    half = [min(a // 2, b // 2, (a - 1) // 2, (b - 1) // 2) for a, b in zip(kernel.shape, psf.shape, strict=True)]
+    both = []
+    for image in (kernel, psf):
+        y, x = (length // 2 for length in image.shape)
+        inner = image[y - half[0] : y + half[0] + 1, x - half[1] : x + half[1] + 1]
+        # Of a single pixel, or of what is cut off, nothing can be told.
+        if not inner.sum() > _MOST * image.sum() > 0 or inner.max() > _MOST * inner.sum():
+            return False
+        both.append(inner / inner.sum())
+    return bool(np.abs(both[0] - both[1]).max() <= _SAME * both[1].max())
+
+
 def _largest_sum(kernel: MatchingKernel, shape: tuple[int, int]) -> float:
     """The largest sum of the kernel in the middle of the field, or of any of its regions; rounding errors are 0."""
     spatial = kernel.kernel
@@ -266,6 +320,12 @@ def _remarks(
     exposures = (science, template, difference)
     for source in (*exposures, matching):
         yield from source.remarks
+    whitened = whitened_by(difference.header)
+    if whitened is not None:
+        yield (
+            f"{difference.name}: has been decorrelated already by {whitened[0]} (card {whitened[1]}); give the "
+            "difference as it was subtracted"
+        )
     known = {name for exposure in exposures for name in exposure.mask_planes}
     listed = f"there are {', '.join(sorted(known))}" if known else "there are none at all"
     for name in ("bad_planes", "replace_planes"):

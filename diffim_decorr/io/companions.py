@@ -41,7 +41,7 @@ _IMAGES = ("IMAGE", "SCI")
 # Other planes of known layouts, which are neither exposures nor of use here.
 _OTHERS = {
     "AREA", "BACKGROUND", "BKG", "CON", "CTX", "D2IMARR", "EXP", "EXPMAP", "NEXP", "PSF", "PSI_BASIS", "QA", "SAMP",
-    "SKY", "TIME", "VAR_FLAT", "VAR_POISSON", "VAR_RNOISE", "WCSDVARR", "ZODI",
+    "SCORE", "SKY", "TIME", "VAR_FLAT", "VAR_POISSON", "VAR_RNOISE", "WCSDVARR", "ZODI",
 }  # fmt: skip
 
 

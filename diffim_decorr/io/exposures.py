@@ -35,7 +35,7 @@ from diffim_decorr.io.hdus import (
     split_spec,
 )
 from diffim_decorr.io.headers import last_card, parent_origin, readable_cards
-from diffim_decorr.io.lsst_images import CONTAINER_CARDS, is_lsst_images, tree_of, tree_psf
+from diffim_decorr.io.lsst_images import CONTAINER_CARDS, is_lsst_images, refuse_newer, tree_of, tree_psf
 from diffim_decorr.io.mask_bits import bit_flags, named_planes
 from diffim_decorr.io.psfs import psf_hdu, read_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
@@ -217,6 +217,7 @@ def _find_layers(path: str, hdus: fits.HDUList, extension: Extension) -> _Layers
     companions = own_companions(hdus, image)
     others = accompanies(hdus, image, companions.values()) if chosen is None else []
     if is_lsst_images(hdus):
+        refuse_newer(path, hdus)
         # What it has besides belongs to its one image; only further planes of the mask are missed.
         others = [hdu for hdu in others if role_of(hdu) == "mask"]
     return _Layers(image, companions, others)

@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from diffim_decorr.errors import InputError
 from diffim_decorr.io.companions import is_exposure
-from diffim_decorr.io.hdus import Extension, is_image, open_fits, select_hdu, split_spec
+from diffim_decorr.io.hdus import Extension, is_image, is_numpy_archive, open_fits, select_hdu, split_spec
 from diffim_decorr.io.psfs import psf_numbers
 
 __all__ = ("Place", "at_extension", "exposures_in", "has_extension", "psf_of")
@@ -127,6 +127,8 @@ def _place_among(path: str, extension: Extension) -> tuple[int | None, int]:
 
 def has_extension(path: str, extension: str) -> bool:
     """Whether a file has an HDU of that name (and version), numbers not counting."""
+    if is_numpy_archive(path):
+        return False
     name, _, version = extension.partition(",")
     wanted = int(version) if version.strip().isdigit() else 1
     with open_fits(path) as hdus:

@@ -32,6 +32,7 @@ __all__ = (
     "holds_integers",
     "image_plane",
     "is_image",
+    "is_numpy_archive",
     "open_fits",
     "pick",
     "quantization_step",
@@ -47,6 +48,7 @@ _BROKEN = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, Memor
 # The modules of Python that read compressed files, by what these begin with, and programs that none reads.
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2"}
 _NOT_UNPACKED = {b"\x1f\x9d": "compress", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz"}
+_LONGEST_ENTRY = 200  # bytes of a name in an archive of numpy
 
 
 def split_spec(spec: str | os.PathLike[str]) -> tuple[str, Extension]:
@@ -150,6 +152,17 @@ def _opened(path: str) -> Iterator[BinaryIO]:
             raise InputError(f"{path}: not a FITS file (it does not begin with SIMPLE)")
         else:
             yield file
+
+
+def is_numpy_archive(path: str) -> bool:
+    """Whether a file is no FITS file but an archive of numpy's arrays (``.npz``), by its first entry."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(30 + _LONGEST_ENTRY)
+    except OSError:
+        return False
+    length = int.from_bytes(start[26:28], "little")
+    return start.startswith(b"PK\x03\x04") and start[30 : 30 + length].endswith(b".npy")
 
 
 def _packing(start: bytes) -> str | None:

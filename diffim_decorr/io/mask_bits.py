@@ -99,6 +99,9 @@ _DES_MSK = {
 _GEMINI_DQ = {0: "BAD", 1: "NONLINEAR", 2: "SAT", 3: "CR", 4: "NO_DATA", 5: "OVERLAP", 6: "UNILLUMINATED"}
 # LCO's BANZAI: bad pixel map, saturated, low quality, cosmic ray.
 _BANZAI_BPM = {0: "BAD", 1: "SAT", 2: "BAD", 3: "CR"}
+# delta, output mask: bad, saturated, cosmic ray, not finite, frame border and footprint, and the user's own. Those of
+# inputs are grown by the kernel.
+_DELTA_MASK = {0: "BAD", 1: "SAT", 2: "CR", 3: "NO_DATA", 4: "EDGE", 5: "BAD"}
 # HOTPANTS' output mask (-omi): FLAG_OUTPUT_ISBAD; the other bits are remarks about the inputs.
 _HOTPANTS_MASK = "HOTPANTS OUTPUT MASK IMAGE"
 _HOTPANTS_BAD = {15: "BAD"}
@@ -306,6 +309,8 @@ def _has_bits(headers: tuple[fits.Header, ...]) -> bool:
 def _bits(hdu: Any, headers: tuple[fits.Header, ...]) -> dict[int, str] | None:
     if _text(headers[:1], "OBJECT") == _HOTPANTS_MASK:
         return _HOTPANTS_BAD
+    if hdu.name == "MASK" and "DLTBETA" in headers[1]:
+        return _DELTA_MASK
     if _text(headers, "PRODTYPE") == "DQMASK":
         return _NOIRLAB_DQ
     comments = [str(hdu.header.comments[key]).upper() if key in hdu.header else "" for key in ("BIT02", "BIT08")]

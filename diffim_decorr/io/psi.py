@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
-from diffim_decorr.io.hdus import damaged, hdu_label, open_fits, read_array, select_hdu, split_spec
+from diffim_decorr.io.hdus import damaged, hdu_label, is_numpy_archive, open_fits, read_array, select_hdu, split_spec
 from diffim_decorr.io.headers import parent_origin
 from diffim_decorr.kernels.grid import GridCoefficients
 from diffim_decorr.kernels.piecewise import PiecewiseCoefficients
@@ -30,6 +30,8 @@ _COLUMNS = ("X0", "Y0", "X1", "Y1", "ORDER", "NX", "NY", "KNOTS_X", "KNOTS_Y", "
 def holds_psi(path: str | os.PathLike[str]) -> bool:
     """Whether a file is a run's output, to look at its ψ."""
     name, extension = split_spec(path)
+    if is_numpy_archive(name):
+        return False
     with open_fits(name) as hdus:
         hdu = None if extension is None else select_hdu(name, hdus, extension)
         return _basis(hdus) is not None if hdu is None else hdu.name == "PSI_BASIS"

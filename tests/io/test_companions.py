@@ -86,11 +86,13 @@ def test_companions_in_files_of_several_images(tmp_path: Path) -> None:
 LAYOUTS = {
     "LSST": ("IMAGE", "MASK", "VARIANCE", "variance"),
     "Gemini": ("SCI", "DQ", "VAR", "variance"),
+    "JWST": ("SCI", "DQ", "ERR", "noise"),
     "DES": ("SCI", "MSK", "WGT", "weight"),
     "BANZAI": ("SCI", "BPM", "ERR", "noise"),
     "CCDData": ("", "MASK", "UNCERT", "noise"),
     "SPHEREx": ("IMAGE", "FLAGS", "VARIANCE", "variance"),
     "TESS": ("CAMERA.CCD 1.1 CAL", None, "CAMERA.CCD 1.1 UNCERT", "noise"),
+    "delta": ("DIFFERENCE", "MASK", "VARIANCE", "variance"),
     "Legacy Surveys": ("CCD", None, "INVVAR", "weight"),
 }
 SIGMA = np.sqrt(VARIANCE)
@@ -165,7 +167,7 @@ def test_further_exposures_are_said_to_be_left_out(path: Path) -> None:
 
 
 def test_planes_that_are_neither_exposures_nor_companions_are_not_worth_a_word(path: Path) -> None:
-    names = ("CON", "WHT", "VAR_POISSON", "ZODI", "BKG", "PSF")
+    names = ("SCORE", "CON", "WHT", "VAR_POISSON", "ZODI", "BKG", "PSF")
     small = image_hdu(np.eye(3), "KERNEL")
     write_hdus(path, image_hdu(IMAGE, "SCI"), image_hdu(VARIANCE, "ERR"), *(image_hdu(IMAGE, n) for n in names), small)
     check(read_exposure(path, psf=write_hdus(path.parent / "psf.fits", small)).image_plane, IMAGE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +9,14 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from diffim_decorr import DecorrWarning, decorrelate, read_exposure
+from diffim_decorr import DecorrWarning, InputError, decorrelate, read_exposure
 from support.data import LSST_IMAGES, needs_lsst_images
 from support.files import has_plane, image_hdu
 from support.kernels import gaussian
+from support.lsst_images import GAUSSIAN, SCHEMAS, write_file
 from support.pixels import IMAGE, MASK, VARIANCE, check
 
-SCHEMAS = "https://images.lsst.io/schemas"
 NAMES = ("science", "template", "difference")
-GAUSSIAN = {"schema_url": f"{SCHEMAS}/gaussian_psf-1.0.0", "sigma": 1.7, "stamp_size": 21}
-
-
-def write_file(path: Path, tree: dict[str, Any] | bytes, *more: Any) -> Path:
-    """Image, mask and variance, a tree of JSON, and the cards of its place in the file."""
-    first = fits.PrimaryHDU()
-    first.header.update({"FMTVER": 1, "JSONADDR": 7, "INDXADDR": 9, "DATAMODL": f"{SCHEMAS}/visit_image-1.4.0"})
-    mask = image_hdu(MASK, "MASK", MSKN0000="SATURATED", MSKM0000=1, MSKN0003="DETECTED", MSKM0003=8)
-    content = tree if isinstance(tree, bytes) else json.dumps(tree).encode()
-    cell = np.empty(1, dtype=object)
-    cell[0] = np.frombuffer(content, "u1")
-    table = fits.BinTableHDU.from_columns([fits.Column("JSON", "PB()", array=cell)], name="JSON")
-    hdus = [first, image_hdu(IMAGE, "IMAGE"), mask, image_hdu(VARIANCE, "VARIANCE"), *more, table]
-    fits.HDUList(hdus).writeto(path)
-    return path
 
 
 def test_planes_psf_and_header(path: Path) -> None:
@@ -54,10 +38,7 @@ def test_planes_psf_and_header(path: Path) -> None:
         ({"psf": {**GAUSSIAN, "sigma": -1.0}}, "a Gaussian of sigma -1.0"),
         ({"psf": {**GAUSSIAN, "sigma": None}}, "a Gaussian of sigma None"),
         ({"psf": {**GAUSSIAN, "stamp_size": 20}}, "20 x 20 pixels"),
-        (
-            {"psf": GAUSSIAN, "min_read_version": 2, "schema_version": "2.1.0"},
-            "is of schema 2.1.0, which readers of 1.x",
-        ),
+        ({"psf": {**GAUSSIAN, "min_read_version": 2}}, "the PSF is of schema gaussian_psf 1.0.0; only versions 1.x"),
         ([], "its JSON is no tree"),
         (b"{", "damaged FITS file"),
     ],
@@ -70,6 +51,25 @@ def test_psf_that_cannot_be_read_is_no_reason_to_refuse(path: Path, tree: Any, s
     unit = np.ones((1, 1))
     with pytest.warns(DecorrWarning, match="the result has no PSF"):
         decorrelate(exposure, exposure, exposure, unit)
+
+
+@pytest.mark.parametrize(
+    ("tree", "model", "says"),
+    [
+        ({}, "visit_image-2.0.0", r"image\.fits: is of schema visit_image-2\.0\.0; only versions 1\.x are"),
+        ({"schema_version": "2.1.0"}, "visit_image-1.4.0", r"\[JSON\]: the tree is of schema version 2\.1\.0;"),
+        (
+            {"schema_url": f"{SCHEMAS}/visit_image-1.7.0", "schema_version": "1.7.0", "min_read_version": 2},
+            "visit_image-1.7.0",
+            r"image\.fits\[JSON\]: the tree is of schema visit_image 1\.7\.0; only versions 1\.x are understood",
+        ),
+        (b"{", "visit_image-3.0.0", r"is of schema visit_image-3\.0\.0"),
+    ],
+)
+def test_newer_schemas_are_refused(path: Path, tree: Any, model: str, says: str) -> None:
+    """Nobody knows what their planes will mean, and it is the tree that says who may read it."""
+    with pytest.raises(InputError, match=says):
+        read_exposure(write_file(path, tree, model=model))
 
 
 def test_exposure_without_a_psf(path: Path) -> None:

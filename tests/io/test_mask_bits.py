@@ -74,6 +74,7 @@ SURVEYS = {
         ("OVERLAP", "NONLINEAR", "UNILLUMINATED"),
     ),
     "BANZAI": ("BPM", {"ORIGIN": "LCOGT"}, {"BAD": [1, 3], "SAT": [2], "CR": [4]}, ()),
+    "delta": ("MASK", {"DLTBETA": 1.4}, {"BAD": [1, 6], "SAT": [2], "CR": [3], "NO_DATA": [4], "EDGE": [5]}, ("EDGE",)),
 }
 
 

@@ -177,3 +177,35 @@ def test_ten_lines_of_the_documentation(tmp_path: Path, monkeypatch: pytest.Monk
     expected = sum(c * u**a * v**b for (a, b), c in names["coefficients"].items())
     np.testing.assert_allclose(matching.kernel.at(x, y), expected, rtol=0, atol=1e-15)
     succeed(tmp_path, "run", *INPUTS)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 3])
+def test_lines_that_convert_a_kernel_of_ois(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, degree: int) -> None:
+    """Every pixel of the kernel a polynomial of the pixel of the image, as its convolution evaluates them."""
+    lines, _ = code_blocks(ROOT / "docs" / "kernels.md", "python")
+    assert len([line for line in lines.splitlines() if line and "import" not in line]) <= 10
+    rng = np.random.default_rng(degree)
+    terms = (degree + 1) * (degree + 2) // 2
+    kernel = rng.normal(size=(5, 7, terms))
+    monkeypatch.chdir(tmp_path)
+    exec(lines, {"kernel": kernel[:, :, 0] if degree == 0 else kernel})
+    matching = read_kernel("kernel.fits")
+    assert (matching.convolved, matching.normalized, matching.parent_frame) == (("template",), (False,), False)
+    x, y = 31, 7
+    expected = np.zeros((5, 7))
+    number = 0
+    for exp_x in range(degree + 1):
+        for exp_y in range(degree - exp_x + 1):
+            expected += kernel[:, :, number] * float(x) ** exp_x * float(y) ** exp_y
+            number += 1
+    np.testing.assert_allclose(matching.kernel.at(x, y), expected, rtol=1e-12)
+
+
+def test_lines_that_write_kernels_at_positions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, lines = code_blocks(ROOT / "docs" / "kernels.md", "python")
+    images = np.random.default_rng(5).normal(0.1, 1, (4, 5, 5))
+    monkeypatch.chdir(tmp_path)
+    exec(lines, {"images": images, "x": [20, 60, 20, 60], "y": [15, 15, 45, 45]})
+    kernel = read_kernel("kernel.fits").kernel
+    np.testing.assert_allclose(kernel.at(60, 15), images[1], atol=1e-12)
+    np.testing.assert_allclose(kernel.at(40, 30), images.mean(axis=0), atol=1e-12)

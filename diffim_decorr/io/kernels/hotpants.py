@@ -91,13 +91,14 @@ def read_hotpants(
         order = integer_card(table.header, "CKORDER", 0, 20, where)
         holder = next((hdu for hdu in hdus if _region_numbers(hdu.header)), None)
         if holder is not None:
-            origin, label = holder.header, hdu_label(name, hdus, holder)
+            origin, label = _completed(holder.header, header), hdu_label(name, hdus, holder)
         elif header is not None and _region_numbers(header):
             origin, label = header, "the difference"
         else:
             raise InputError(
                 f"{where}: neither the file nor the difference has the card REGION00, which says where the kernel "
-                "holds; copy REGIONnn, CONVOLnn, PHOTNORM and DIFFCMD from HOTPANTS' difference to its header"
+                "holds; copy REGIONnn, CONVOLnn, PHOTNORM and DIFFCMD from HOTPANTS' difference to its header (for "
+                "decorr kernel, --image DIFF names that)"
             )
         remarks: list[str] = []
         regions = _regions(origin, columns, where, label, remarks)
@@ -281,6 +282,18 @@ def _regions(header: fits.Header, columns: list[Array], where: str, label: str, 
             raise InputError(f"{label}: REGION{k:02d} is {text!r}, not '[x0:x1,y0:y1]' with pixels counted from 1")
         regions[k] = Box(x0 - 1, y0 - 1, x1, y1)
     return regions
+
+
+def _completed(own: fits.Header, difference: fits.Header | None) -> fits.Header:
+    """The cards of a kernel file, and those that it lacks from a difference of the same regions."""
+    numbers = _region_numbers(own)
+    if difference is None or any(own[key] != difference.get(key) for key in (f"REGION{k:02d}" for k in numbers)):
+        return own
+    wanted = ["PHOTNORM", *(f"CONVOL{k:02d}" for k in numbers)]
+    missing = [(key, last_card(difference, key)) for key in wanted if key in difference and key not in own]
+    completed = own.copy()
+    completed.update(missing)
+    return completed
 
 
 def _side(header: fits.Header, number: int, label: str) -> Side:

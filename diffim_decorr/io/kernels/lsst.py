@@ -22,8 +22,9 @@ from diffim_decorr.difference.matching import MatchingKernel
 from diffim_decorr.errors import InputError
 from diffim_decorr.io.hdus import damaged, hdu_label
 from diffim_decorr.io.headers import integer_card
+from diffim_decorr.io.kernels.lsst_common import Frame, as_one_family, chebyshev_powers, for_convolution
 from diffim_decorr.io.kernels.source import Format
-from diffim_decorr.kernels.coefficients import PolynomialCoefficients, powers_of_degree, substitution
+from diffim_decorr.kernels.coefficients import PolynomialCoefficients
 from diffim_decorr.kernels.spatial import SpatialKernel
 
 __all__ = ("FORMAT", "is_lsst_kernel", "read_lsst_kernel")
@@ -207,25 +208,14 @@ class _Archive:
                 raise InputError(f"{self.where}: the pixel ({x}, {y}) of {item.kind} {item.number} lies outside of it")
             image = np.zeros((height, width))
             image[y, x] = 1.0
-        return _turned(image, centre)
+        return for_convolution(image, centre)
 
     def _polynomials(self, numbers: Array) -> PolynomialCoefficients:
         """The spatial functions of those numbers, as powers about a common centre."""
         tensors, frames = zip(*(self._function(self._item(int(number))) for number in numbers), strict=True)
-        degree = max(len(tensor) for tensor in tensors) - 1
-        origin, scale = frames[0][:2], frames[0][2:]
-        total = np.zeros((len(tensors), degree + 1, degree + 1))
-        for own, tensor, frame in zip(total, tensors, frames, strict=True):
-            # t = (x - x0) / s of this function, in terms of that of the first.
-            along = [
-                substitution(len(tensor) - 1, scale[k] / frame[2 + k], (origin[k] - frame[k]) / frame[2 + k])
-                for k in range(2)
-            ]
-            own[: len(tensor), : len(tensor)] = along[0] @ tensor @ along[1].T
-        powers = powers_of_degree(degree)
-        return PolynomialCoefficients(total[:, powers[:, 0], powers[:, 1]], powers, origin, scale)
+        return as_one_family(tensors, frames)
 
-    def _function(self, item: _Item) -> tuple[Array, tuple[float, float, float, float]]:
+    def _function(self, item: _Item) -> tuple[Array, Frame]:
         """Coefficients (powers of x, powers of y) of a function, and origin and scale of x and y."""
         kind = item.kind.rstrip("FD")
         if kind not in ("PolynomialFunction2", "Chebyshev1Function2"):
@@ -246,28 +236,9 @@ class _Archive:
         low, high = self._point(item, "min"), self._point(item, "max")
         if not (high > low).all():
             raise InputError(f"{self.where}: {item.kind} {item.number} ranges from {low.tolist()} to {high.tolist()}")
-        powers = _chebyshev(degree)
+        powers = chebyshev_powers(degree)
         (x0, y0), (sx, sy) = (low + high) / 2, (high - low) / 2
         return powers @ tensor @ powers.T, (float(x0), float(y0), float(sx), float(sy))
-
-
-def _chebyshev(degree: int) -> Array:
-    """The matrix (power, order) of the coefficients of Chebyshev's polynomials of the first kind."""
-    matrix = np.zeros((degree + 1, degree + 1))
-    for order in range(degree + 1):
-        matrix[: order + 1, order] = np.polynomial.chebyshev.cheb2poly(np.eye(degree + 1)[order][: order + 1])
-    return matrix
-
-
-def _turned(image: Array, centre: tuple[int, ...]) -> Array:
-    """The image for convolution of one (h, w) for correlation about a centre (x, y), the centre at (h // 2, w // 2)."""
-    pads = []
-    for length, after in zip(image.shape, centre[::-1], strict=True):
-        before = length - 1 - after
-        # An even size has its centre right of the middle; any other place is made the middle.
-        half = max(before, after)
-        pads.append((0, 0) if before == length // 2 else (half - before, half - after))
-    return np.pad(image[::-1, ::-1], pads)
 
 
 FORMAT = Format(

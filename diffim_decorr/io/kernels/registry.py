@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from astropy.io import fits
@@ -14,16 +15,25 @@ from astropy.io import fits
 from diffim_decorr.declare import unknown_name
 from diffim_decorr.difference.matching import MatchingKernel
 from diffim_decorr.errors import DecorrWarning, InputError, UsageError
-from diffim_decorr.io.hdus import damaged, open_fits, select_hdu, split_spec
-from diffim_decorr.io.kernels import grid, hotpants, image, lsst, sfft, table
+from diffim_decorr.io.hdus import damaged, is_numpy_archive, open_fits, select_hdu, split_spec
+from diffim_decorr.io.kernels import delta, grid, hotpants, image, lsst, lsst_images, sfft, table
 from diffim_decorr.io.kernels.source import Source
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.threads import serial_blas
 
 __all__ = ("FORMATS", "as_kernel", "kernel_inside", "load_kernel", "read_kernel")
 
-# In this order: the image comes last, for it takes whatever has pixels.
-FORMATS = (hotpants.FORMAT, sfft.FORMAT, lsst.FORMAT, table.FORMAT, grid.FORMAT, image.FORMAT)
+# In this order: the one that is no FITS file first, and the image last, for it takes whatever has pixels.
+FORMATS = (
+    delta.FORMAT,
+    hotpants.FORMAT,
+    sfft.FORMAT,
+    lsst.FORMAT,
+    lsst_images.FORMAT,
+    table.FORMAT,
+    grid.FORMAT,
+    image.FORMAT,
+)
 
 
 def read_kernel(
@@ -37,14 +47,16 @@ def read_kernel(
     Parameters
     ----------
     path
-        A FITS file, or ``name.fits[EXT]`` to choose the HDU by its number, its name, or its name and version.
+        A FITS file, or ``name.fits[EXT]`` to choose the HDU by its number, its name, or its name and version; or a
+        solution of delta, an archive of numpy.
     image_shape
         Shape (ny, nx) of the difference, for formats that need it.
     header
         The difference's header, for what kernel files lack: HOTPANTS' command line (DIFFCMD), and which image SFFT
         convolved (CONVD).
     format
-        One of hotpants, sfft, lsst, table, grid and image, to read the file as that instead of looking into it.
+        One of delta, hotpants, sfft, lsst, lsst-images, table, grid and image, to read the file as that instead of
+        looking into it.
 
     Returns
     -------
@@ -79,9 +91,9 @@ def load_kernel(
         names = [known.name for known in FORMATS]
         raise UsageError(f"{unknown_name('kernel format', str(format), names)}; there are {', '.join(names)}")
     name, extension = split_spec(path)
-    with open_fits(name) as hdus:
+    with _opened(name) as hdus:
         hdu = None if extension is None else select_hdu(name, hdus, extension)
-        source = Source(hdus, name, hdu, image_shape, header)
+        source = Source(hdus, name, hdu, image_shape, header, format is not None)
         where = name if hdu is None else source.label(hdu)
         for known in formats:
             with damaged(where):
@@ -92,10 +104,15 @@ def load_kernel(
     raise InputError(f"{where}: holds no kernel of a known format; what is understood: {understood}")
 
 
+def _opened(name: str) -> AbstractContextManager[fits.HDUList]:
+    """The HDUs of a file, none if it is of another kind."""
+    return nullcontext(fits.HDUList()) if is_numpy_archive(name) else open_fits(name)
+
+
 def kernel_inside(
     path: str, image_shape: tuple[int, int] | None = None, header: fits.Header | None = None
 ) -> MatchingKernel:
-    """The matching kernel that a difference has in its own file, as HOTPANTS writes it with ``-hki``.
+    """The matching kernel that a difference has in its own file, as HOTPANTS writes it with ``-hki``, or lsst.images.
 
     Raises
     ------

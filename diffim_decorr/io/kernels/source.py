@@ -21,13 +21,24 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """An open file, the HDU of it that the user named, if any, and what the user knows besides."""
+    """An open file, the HDU of it that the user named, if any, and what the user knows besides.
+
+    Parameters
+    ----------
+    hdus, path, hdu
+        The file, and the HDU that was named.
+    image_shape, header
+        Of the difference.
+    asked
+        Whether the format was asked for, instead of being found out.
+    """
 
     hdus: fits.HDUList
     path: str
     hdu: Any
     image_shape: tuple[int, int] | None
     header: fits.Header | None
+    asked: bool = False
 
     @property
     def named(self) -> list[Any]:

@@ -360,6 +360,19 @@ def test_cards_of_a_table_that_was_kept_alone(tmp_path: Path) -> None:
         read_kernel(alone, (120, 200))
 
 
+@pytest.mark.parametrize("lost", ["PHOTNORM", "CONVOL01"])
+def test_single_cards_are_those_of_the_difference(tmp_path: Path, lost: str) -> None:
+    """Of the one with the same regions."""
+    whole = write_hotpants(tmp_path / "whole.fits", vectors(2))
+    partly = write_hotpants(tmp_path / "partly.fits", vectors(2), {**PRIMARY, lost: None})
+    kernel = read_kernel(partly, (120, 200), fits.getheader(whole))
+    assert (kernel.convolved, kernel.normalized) == (read_kernel(whole).convolved, read_kernel(whole).normalized)
+    other = fits.getheader(whole)
+    other["REGION01"] = "[101:200,1:120]"
+    with pytest.raises(InputError, match=f"{lost}, .* is missing"):
+        read_kernel(partly, (120, 200), other)
+
+
 def test_a_region_whose_solution_is_not_finite_is_left_out(tmp_path: Path) -> None:
     columns = vectors(2)
     columns[0][3] = np.nan

@@ -35,7 +35,9 @@ def test_a_format_that_is_asked_for_wins(tmp_path: Path) -> None:
     fits.HDUList([fits.PrimaryHDU(np.eye(3)), table]).writeto(tmp_path / "both.fits")
     assert read_kernel(tmp_path / "both.fits").format == "table"
     assert read_kernel(tmp_path / "both.fits", format="image").kernel.sum_at(0, 0) == 3.0
-    with pytest.raises(InputError, match="there is no kernel format 'fits'; there are hotpants, sfft, lsst, table"):
+    with pytest.raises(
+        InputError, match="there is no kernel format 'fits'; there are delta, hotpants, sfft, lsst, lsst-images"
+    ):
         read_kernel(tmp_path / "both.fits", format="fits")
     for name, cause in [
         ("hotpants", "holds no HOTPANTS kernel table"),
