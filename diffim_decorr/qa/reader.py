@@ -15,14 +15,12 @@ from diffim_decorr.noise.robust import level_of
 from diffim_decorr.noise.sources import mask_sources, smoothed, typical
 from diffim_decorr.qa.sample import Window
 
-__all__ = ("SOURCE", "Pixels")
+__all__ = ("Pixels",)
 
 Array = NDArray[Any]
 
-#: Sources stand so many σ out of a smoothed image; that is where the tiers of `mask_sources` begin.
-SOURCE = 4.0
-# An image that is its own source mask keeps what stands out less: that is to be counted, not left out.
-_OWN = 6.0
+# An image that is its own source mask keeps what stands out less than 6 σ, not 4: that is to be counted.
+_OWN = 6.0 / 4.0
 
 
 class Pixels:
@@ -85,7 +83,7 @@ class Pixels:
         for k in range(max(1, len(self.inputs))):
             sigma = typical([window.scatter[k] for window in windows])
             for window in windows:
-                mask_sources(window.use, window.smooth[k], sigma if self.inputs else sigma * _OWN / SOURCE)
+                mask_sources(window.use, window.smooth[k], sigma if self.inputs else sigma * _OWN)
 
 
 def _robust(values: Array) -> float:

@@ -25,7 +25,7 @@ from diffim_decorr.qa.figures import LARGEST_OF_LAGS, QualityFigures
 from diffim_decorr.qa.maps import CELL, Cells, Strip, joined, strip_of
 from diffim_decorr.qa.peaks import count_peaks, expected_peaks, matched_filter
 from diffim_decorr.qa.power import Spectrum, flatness, spectrum_of
-from diffim_decorr.qa.reader import SOURCE, Pixels
+from diffim_decorr.qa.reader import Pixels
 from diffim_decorr.qa.sample import Window
 from diffim_decorr.qa.scatter import ROBUST_ERROR, WindowScatter, block_std, cell_spread, psf_scatter, scatter_in, tails
 from diffim_decorr.record import Measured
@@ -39,6 +39,9 @@ LAG = 20
 _NEAR = 5  # lags of max_abs_rho
 _PEAKS = (4.0, 5.0)
 _FEWEST = 1000
+# Sources that stand so many σ out of the smoothed science image stand 20 out of its pixels: the science image's own
+# noise, which the difference has as well, then looks like no more than 1/20² of a residual.
+_BRIGHT = 100.0
 _MOST = 8.0
 #: Bins of the histogram (65,); what is beyond is in the first and the last.
 EDGES = np.linspace(-_MOST, _MOST, 65)
@@ -303,7 +306,7 @@ class _Measure:
 def _residual_in(window: Window, level: float) -> tuple[float, float]:
     """Σ D S/V and Σ S²/V over the sources of the science image: what is left of them in the difference."""
     good = np.isfinite(window.after) & np.isfinite(window.variance) & (window.variance > 0)
-    source = good & (window.smooth[0] > SOURCE * window.scatter[0])
+    source = good & (window.smooth[0] > _BRIGHT * window.scatter[0])
     flux = window.inputs[0][source].astype(float)
     weight = 1 / window.variance[source].astype(float)
     return float(np.sum((window.after[source] - level) * flux * weight)), float(np.sum(flux**2 * weight))

@@ -189,7 +189,7 @@ def index_of(entries: Sequence[Entry], title: str) -> str:
         counts={status: count for status, count in counts.items() if count},
         order={"error": 3, "fail": 2, "check": 1, "ok": 0},
         timed=timed,
-        trends=_trends(entries) if len(entries) > 1 else "",
+        trends=_trends(entries),
         trend_words=_trend_words(entries),
         number=number,
         version=__version__,
@@ -198,10 +198,12 @@ def index_of(entries: Sequence[Entry], title: str) -> str:
 
 
 def _trends(entries: Sequence[Entry]) -> str:
-    """A picture (SVG) of some figures over time, or over the images in their order."""
+    """A picture (SVG) of some figures over time, or over the images in their order; empty if there is nothing."""
     timed = all(math.isfinite(entry.when) for entry in entries)
     ordered = sorted(entries, key=lambda entry: (entry.when if timed else 0, entry.name))
     names = [name for name in _TRENDS if any(name in entry.figures for entry in ordered)]
+    if len(ordered) < 2 or not names:
+        return ""
     x = np.array([entry.when for entry in ordered]) if timed else np.arange(1, len(ordered) + 1)
     marks = {"ok": (COLOURS[0], "o"), "check": (COLOURS[1], "^")}
     with rc_context({**STYLE, "text.color": "#777777", "axes.labelcolor": "#777777", "xtick.color": "#777777",
