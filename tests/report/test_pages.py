@@ -34,10 +34,10 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for k, factor in enumerate((1.0, 1.0, 4.0)):
         science, template = noise_pair(30 + k, (280, 300), 1.0, 2.0)
         for name, image, variance in (("sci", science, 1.0), ("tmpl", template, 2.0)):
-            write_exposure(folder / f"{name}.fits", image, np.full(image.shape, variance / factor))
+            write_exposure(folder / f"{name}{k}.fits", image, np.full(image.shape, variance / factor))
         header = fits.Header([("DATE-OBS", f"2026-11-2{k}T03:00:00")])
         fits.writeto(folder / f"diff{k}.fits", (science - convolved(template, kernel)).astype("f4"), header)
-        inputs = (folder / "sci.fits", folder / "tmpl.fits", f"diff{k}.fits", "--kernel", "kernel.fits")
+        inputs = (f"sci{k}.fits", f"tmpl{k}.fits", f"diff{k}.fits", "--kernel", "kernel.fits")
         psf = () if k else ("--psf", folder / "psf.fits")
         fits.writeto(folder / "psf.fits", gaussian(15, 1.6), overwrite=True)
         succeed(folder, "run", *inputs, *psf, "--spatial", "-o", f"out{k}.fits", "-q")
@@ -47,7 +47,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def page(night: Path) -> Path:
     path = night / "out0.html"
-    given = ("--before", "diff0.fits", "--sci", "sci.fits", "--tmpl", "tmpl.fits", "--kernel", "kernel.fits")
+    given = ("--before", "diff0.fits", "--sci", "sci0.fits", "--tmpl", "tmpl0.fits", "--kernel", "kernel.fits")
     succeed(night, "qa", "out0.fits", *given, "--report", path, "-q")
     return path
 
@@ -132,7 +132,7 @@ def test_names_and_headers_are_no_markup() -> None:
 
 def test_every_picture_has_something_in_it(night: Path, tmp_path: Path) -> None:
     """A page with all pictures, as raster and as vectors, the same each time."""
-    given = ("--before", "diff0.fits", "--sci", "sci.fits", "--tmpl", "tmpl.fits", "--kernel", "kernel.fits")
+    given = ("--before", "diff0.fits", "--sci", "sci0.fits", "--tmpl", "tmpl0.fits", "--kernel", "kernel.fits")
     for ending in ("png", "pdf", "svg"):
         for k in (1, 2):
             succeed(night, "qa", "out0.fits", *given, "--plot", tmp_path / f"{k}.{ending}", "-q")
