@@ -18,6 +18,10 @@ class OptionKeywords(TypedDict, total=False):
     score: bool
     svar: float | None
     tvar: float | None
+    sci_gain: float | None
+    sci_read_noise: float | None
+    tmpl_gain: float | None
+    tmpl_read_noise: float | None
     bad_planes: Sequence[str] | str
     replace_planes: Sequence[str] | str
     variance: Literal["full", "estimate"]

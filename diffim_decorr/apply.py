@@ -18,11 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 from diffim_decorr.difference.subtraction import refuse_second_time
 from diffim_decorr.engine.job import Job, VariancePlane
 from diffim_decorr.engine.schedule import Progress, convolve_image
-from diffim_decorr.engine.sinks import MemorySink
+from diffim_decorr.engine.sinks import MemorySink, in_unit
 from diffim_decorr.errors import InputError
 from diffim_decorr.images.background import local_background
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.union import MaskUnion
+from diffim_decorr.images.units import working_unit
 from diffim_decorr.io.atomic import check_output
 from diffim_decorr.io.exposures import as_exposure, load_exposure
 from diffim_decorr.io.hdus import split_spec
@@ -36,7 +37,7 @@ from diffim_decorr.kernels.compose import composed
 from diffim_decorr.kernels.compress import mapped
 from diffim_decorr.kernels.psf import composed_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
-from diffim_decorr.noise.background import background_variance
+from diffim_decorr.noise.plane_level import plane_level
 from diffim_decorr.options import BAD_PLANES, ApplyOptions, Options
 from diffim_decorr.psi.stored import DecorrelationKernel
 from diffim_decorr.record import Record, StoredPsiFigures
@@ -104,9 +105,10 @@ def apply_psi(
         ApplyOptions(kernel.name, replace_planes=replace_planes, bad_fraction=bad_fraction, threads=threads),  # type: ignore[arg-type]
         kernel,
     )
-    job = _job(image, kernel, options)
-    sink = MemorySink(job.shape)
-    convolve_image(job, sink, progress)
+    unit = working_unit((image,))
+    job = _job(image, kernel, options, unit)
+    sink = MemorySink(job.shape, unit != 1)
+    convolve_image(job, in_unit(sink, unit), progress)
     return Exposure(
         sink.image,
         sink.variance if job.variances else None,
@@ -209,7 +211,8 @@ def apply_file(
     else:
         options = _with_the_runs(options, kernel)
         record.options = (options,)
-        job = _job(exposure, kernel, options)
+        unit = working_unit((exposure,))
+        job = _job(exposure, kernel, options, unit)
         product = Product(
             job.shape,
             exposure.header,
@@ -218,9 +221,10 @@ def apply_file(
             bool(job.variances),
             record,
             "convolved with a decorrelation kernel",
+            wide=unit != 1,
         )
         with OutputFile.create(path, product, overwrite=overwrite) as file:
-            convolve_image(job, file, progress)
+            convolve_image(job, in_unit(file, unit), progress)
             file.finish(_psf(exposure, kernel))
         names = file.names
     record.timings["total"] = time.perf_counter() - start
@@ -236,13 +240,16 @@ def _with_the_runs(options: ApplyOptions, psi: DecorrelationKernel) -> ApplyOpti
     )
 
 
-def _job(exposure: Exposure, psi: DecorrelationKernel, options: ApplyOptions) -> Job:
-    """The job of a difference that is this one image, its ψ given."""
+def _job(exposure: Exposure, psi: DecorrelationKernel, options: ApplyOptions, unit: float) -> Job:
+    """The job of a difference that is this one image, its ψ given, its pixels multiplied by a unit."""
     refuse_second_time(exposure)
+    if unit != 1:
+        exposure = exposure.scaled(unit)
+    sigma = psi.variance**0.5 * unit
     if not psi.is_constant:
         _check_field(exposure, psi)
     plane = exposure.variance_plane
-    variances = () if plane is None else (VariancePlane(plane, background_variance(exposure, BAD_PLANES)),)
+    variances = () if plane is None else (VariancePlane(plane, plane_level(exposure, BAD_PLANES)),)
     squares = mapped(psi.kernel, np.square) if variances else SpatialKernel.identity()
     return Job(
         image=exposure.image_plane,
@@ -256,11 +263,11 @@ def _job(exposure: Exposure, psi: DecorrelationKernel, options: ApplyOptions) ->
         variances=variances,
         variance_kernels=KernelBank.of(squares),
         full=True,
-        sigma=psi.variance**0.5,
+        sigma=sigma,
         bad_fraction=Options.bad_fraction if options.bad_fraction is None else options.bad_fraction,
         threads=Options(threads=options.threads).workers,
         margin=psi.margin,
-        background=local_background(exposure, psi.variance**0.5),
+        background=local_background(exposure, sigma),
     )
 
 

@@ -100,6 +100,39 @@ class Options(Declared):
         card="DCOTVAR",
         comment="template background variance asked for",
     )
+    sci_gain: float | None = option(
+        None,
+        "Gain of SCI, in electrons per unit of its pixels: its variance is that of the background, which is measured, "
+        "and of the photons above it.",
+        positive=True,
+        metavar="G",
+        card="DCOSGAIN",
+        comment="science gain given",
+    )
+    sci_read_noise: float | None = option(
+        None,
+        "Read noise of SCI in electrons, if its sky is still in it: its variance is that of all photons and of this.",
+        low=0,
+        metavar="R",
+        card="DCOSRDN",
+        comment="[electron] science read noise given",
+    )
+    tmpl_gain: float | None = option(
+        None,
+        "The same of TMPL.",
+        positive=True,
+        metavar="G",
+        card="DCOTGAIN",
+        comment="template gain given",
+    )
+    tmpl_read_noise: float | None = option(
+        None,
+        "The same of TMPL.",
+        low=0,
+        metavar="R",
+        card="DCOTRDN",
+        comment="[electron] template read noise given",
+    )
     bad_planes: tuple[str, ...] = option(
         BAD_PLANES,
         "Mask planes left out of statistics, or none.",
@@ -181,6 +214,9 @@ class Options(Declared):
             raise UsageError("svar and tvar cannot both be 0: there is no noise to decorrelate")
         if self.spatial and self.kernel_at is not None:
             raise UsageError("kernel_at is for a constant decorrelation kernel; it has no meaning with spatial")
+        for side in ("sci", "tmpl"):
+            if getattr(self, f"{side}_gain") is None and getattr(self, f"{side}_read_noise") is not None:
+                raise UsageError(f"{side}_read_noise needs {side}_gain: the pixels are not in electrons by themselves")
 
     @property
     def workers(self) -> int:

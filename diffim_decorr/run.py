@@ -18,7 +18,7 @@ from diffim_decorr.difference.contributions import Contribution
 from diffim_decorr.difference.matching import MatchingKernel
 from diffim_decorr.difference.subtraction import Subtraction, refuse_second_time, subtraction_of
 from diffim_decorr.engine.schedule import Progress, convolve_image
-from diffim_decorr.engine.sinks import MemorySink, Sink
+from diffim_decorr.engine.sinks import MemorySink, Sink, in_unit
 from diffim_decorr.errors import InputError, UsageError
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.io.atomic import check_output
@@ -34,6 +34,7 @@ from diffim_decorr.io.psfs import read_psf
 from diffim_decorr.io.stacks import input_files, read_inputs
 from diffim_decorr.kernels.psf import PSF_TOLERANCE, composed_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.noise.photons import with_photon_noise
 from diffim_decorr.options import InputOptions, Options, OutputOptions
 from diffim_decorr.qa.diagnosis import Model
 from diffim_decorr.qa.figures import QualityFigures, measure_quality
@@ -266,7 +267,7 @@ class _Memory(MemorySink):
     """Keeps a result, with all that belongs to it."""
 
     def __init__(self, product: Product) -> None:
-        super().__init__(product.shape)
+        super().__init__(product.shape, product.wide)
         self.product = product
         self.psf: Array | SpatialKernel | None = None
 
@@ -306,6 +307,10 @@ def _run(
     for remark in subtraction.remarks:
         record.warn(remark)
     record.kernel = subtraction.figures(options)
+    subtraction = subtraction.in_working_unit()
+    if options.sci_gain is not None or options.tmpl_gain is not None:
+        with record.timed("noise"):
+            subtraction = with_photon_noise(subtraction, options, record)
     whitening = whitening_of(subtraction, options, record)
     job = whitening.job
     product = Product(
@@ -318,10 +323,12 @@ def _run(
         "noise decorrelated",
         job.psi,
         job.halo,
+        subtraction.unit != 1,
     )
     with create(product) as output:
+        sink = in_unit(output, subtraction.unit)
         with record.timed("filter"):
-            convolve_image(job, output, progress)
+            convolve_image(job, sink, progress)
         output.start_syncing()
         with record.timed("qa"):
             quality, evidence = measure_quality(
@@ -329,7 +336,7 @@ def _run(
                 subtraction.science.image_plane,
                 subtraction.template.image_plane,
                 job.image,
-                output.read,
+                sink.read,
                 job.masks.bits({*options.bad_planes, *options.replace_planes, "NO_DATA", "EDGE", "DECORR_BAD"}),
                 options.workers,
                 None if options.score else Model(subtraction, whitening.noise, options),
@@ -409,6 +416,10 @@ def _checked_output(
     """Where the output goes, before anything is read that takes time."""
     if options.score and inputs.pre_conv_kernel is None:
         raise UsageError("--score needs --pre-conv-kernel")
+    for side in ("sci", "tmpl"):
+        for kind in ("variance", "noise", "weight"):
+            if getattr(options, f"{side}_gain") is not None and getattr(inputs, f"{side}_{kind}") is not None:
+                raise UsageError(f"--{side}-gain and --{side}-{kind} exclude each other")
     read = [*files.values(), *inputs.files]
     if inputs.inputs is not None:
         read += input_files(inputs.inputs)

@@ -18,6 +18,7 @@ from diffim_decorr.images.masks import plane_bits
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.correlation import correlation_function, max_abs_rho
 from diffim_decorr.noise.models import MODELS, Noise
+from diffim_decorr.noise.robust import level_of
 from diffim_decorr.noise.windows import SourceFreeWindows
 from diffim_decorr.options import Options
 from diffim_decorr.psi.build import Decorrelation, build_decorrelation, variation
@@ -60,7 +61,7 @@ def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> 
     """Estimate the noise of the inputs and build ψ; figures, timings and what the user should know go to the record."""
     with record.timed("noise"):
         noise = MODELS[options.noise].of(subtraction, options, record)
-    record.noise = noise.figures(subtraction.contributions, options)
+    record.noise = noise.figures(subtraction.contributions, options, subtraction.unit)
     recipe = Recipe(options.score, options.max_gain, half_width=options.half_width)
     with record.timed("psi"):
         decorrelation = _decorrelation(subtraction, noise, options, recipe)
@@ -132,7 +133,7 @@ def _job(
         replaced=options.replace_planes,
         psi=decorrelation.psi,
         footprint=decorrelation.footprint,
-        variances=tuple(VariancePlane(plane.plane, plane.level) for plane in noise.planes),
+        variances=tuple(VariancePlane(plane.plane, plane.background) for plane in noise.planes),
         variance_kernels=decorrelation.variance.scaled(factor * np.array([plane.factor for plane in noise.planes])),
         full=options.variance == "full",
         sigma=(noise.svar + noise.tvar) ** 0.5,
@@ -181,8 +182,10 @@ def _scatter(job: Job, windows: SourceFreeWindows) -> float:
 
     def snr(box: Box) -> Array:
         image, variance = work.pixels(box)
-        usable = np.isfinite(image) & (variance > 0)
-        return np.where(usable, image, np.nan) / np.sqrt(np.where(usable, variance, 1))
+        usable = np.isfinite(image) & (variance > 0) & (variance < np.inf)
+        # A level that is left in the image is no noise, and must not vary with the variance.
+        level = np.float32(level_of(image[usable]) if usable.any() else 0)
+        return np.where(usable, image - level, np.nan) / np.sqrt(np.where(usable, variance, 1))
 
     return windows.scatter(snr)
 

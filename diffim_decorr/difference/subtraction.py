@@ -15,6 +15,7 @@ from diffim_decorr.difference.programs import program_of, remedy_for_psf, whiten
 from diffim_decorr.errors import InputError, UsageError
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.union import MaskUnion
+from diffim_decorr.images.units import working_unit
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.options import Options
 from diffim_decorr.record import MatchingFigures
@@ -53,6 +54,8 @@ class Subtraction:
         known.
     remarks
         What a user should know of the inputs.
+    unit
+        By what the pixels have been multiplied, so that their squares fit single precision.
     """
 
     science: Exposure
@@ -66,6 +69,31 @@ class Subtraction:
     masks: MaskUnion
     point_source: tuple[SpatialKernel, ...]
     remarks: tuple[str, ...] = ()
+    unit: float = 1.0
+
+    def in_working_unit(self) -> Subtraction:
+        """The same in a unit in which it can be worked on; itself if it can be as it is."""
+        unit = working_unit((self.science, self.template, self.difference))
+        if unit == 1:
+            return self
+        exposures = (self.science, self.template, *(c.exposure for c in self.contributions if c.exposure is not None))
+        scaled = {id(exposure): exposure.scaled(unit) for exposure in exposures}
+        contributions = tuple(
+            replace(
+                c,
+                exposure=None if c.exposure is None else scaled[id(c.exposure)],
+                noise=None if c.noise is None else c.noise * unit,
+            )
+            for c in self.contributions
+        )
+        return replace(
+            self,
+            science=scaled[id(self.science)],
+            template=scaled[id(self.template)],
+            difference=self.difference.scaled(unit),
+            contributions=contributions,
+            unit=unit,
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -147,9 +175,10 @@ def subtraction_of(
             *(() if doubt is None else (doubt,)),
             *(() if psf is not None else _psf_remarks(science, template, matching, options)),
             *(
-                f"--{name} is not used: the images of a stack have noise figures of their own"
-                for name in ("svar", "tvar")
+                f"--{name.replace('_', '-')} is not used: the images of a stack have noise figures of their own"
+                for name, own in (("svar", None), ("tvar", None), ("sci_gain", science), ("tmpl_gain", template))
                 if placed and getattr(options, name) is not None
+                if own is None or all(c.exposure is not own for c in placed)
             ),
         ),
     )

@@ -15,6 +15,7 @@ from diffim_decorr.images.planes import Plane
 from diffim_decorr.images.union import MaskUnion
 from diffim_decorr.kernels.bank import KernelBank
 from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.noise.plane_level import PlaneLevel
 
 __all__ = ("Input", "Job", "VariancePlane")
 
@@ -23,10 +24,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class VariancePlane:
-    """A variance plane, and its value in the background."""
+    """A variance plane, its value in the background, and which of its values can be believed."""
 
     plane: Plane
-    level: float
+    background: PlaneLevel
 
 
 @dataclass(frozen=True, eq=False)

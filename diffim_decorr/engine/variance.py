@@ -13,6 +13,7 @@ from diffim_decorr.engine.job import Job
 from diffim_decorr.engine.kernel_sums import KernelSums
 from diffim_decorr.engine.tiles import Tiling
 from diffim_decorr.geometry import Box
+from diffim_decorr.noise.plane_level import PlaneLevel
 
 __all__ = ("VariancePropagation",)
 
@@ -21,8 +22,6 @@ Array = NDArray[Any]
 # Transforms in single precision have errors of 1e-7 of the largest value; tiles with larger ones than this, in units of
 # the background's, are transformed in double precision.
 _BRIGHT = 1e4
-# A variance this many times that of the background says that there is no information.
-_BOUNDLESS = 1e8
 
 Buffer = Callable[[str, Box, Box], tuple[Array, Array]]
 
@@ -41,7 +40,7 @@ class VariancePropagation:
         self._buffer = buffer
         self._propagate = TileConvolver(job.variance_kernels, tiling, workspace)
         self._gains = KernelSums(job.variance_kernels, job.shape)
-        self._levels = [variance.level for variance in job.variances]
+        self._levels = [variance.background for variance in job.variances]
 
     def __call__(self, tile: Box, window: Box, inside: Box, replaced: Array | None) -> Array:
         """The variance of a tile, given the window that it is seen in and which of the pixels inside are replaced."""
@@ -57,7 +56,7 @@ class VariancePropagation:
             padded, pixels = self._buffer(f"variance{k}", window, inside)
             variance.plane.read_into(inside, pixels)
             least, most = pixels.min(), pixels.max()
-            if not (least > 0 and most < _BOUNDLESS * level):  # or one of them NaN
+            if not (level.least < least and most < level.most):  # or one of them NaN
                 hole, values = _fill_unknown(pixels, level)
                 holes.append((hole[own], values[own]))
                 least, most = pixels.min(), pixels.max()
@@ -70,7 +69,7 @@ class VariancePropagation:
                 pixels[replaced] = 0
         result = self._same_everywhere(tile, same)
         if any(image is not None for image in images):
-            precise = brightest > _BRIGHT * max(self._levels)
+            precise = brightest > _BRIGHT * max(background.level for background in self._levels)
             as_needed = [image if image is None or not precise else image.astype(np.float64) for image in images]
             result += self._propagate(tile, as_needed)
             # Rounding may leave tiny negative values where all pixels around are replaced.
@@ -95,7 +94,7 @@ class VariancePropagation:
         alone = np.eye(len(self._levels))
         for variance, level, one in zip(self._job.variances, self._levels, alone, strict=True):
             variance.plane.read_into(tile, pixels)
-            if not (pixels.min() > 0 and pixels.max() < _BOUNDLESS * level):  # or one of them NaN
+            if not (level.least < pixels.min() and pixels.max() < level.most):  # or one of them NaN
                 hole, values = _fill_unknown(pixels, level)
                 pixels[hole] = values[hole]
             pixels *= self._gains.whole(tile, one)
@@ -103,17 +102,17 @@ class VariancePropagation:
         return result
 
 
-def _fill_unknown(variance: Array, level: float) -> tuple[Array, Array]:
+def _fill_unknown(variance: Array, background: PlaneLevel) -> tuple[Array, Array]:
     """Put the background's variance where there is none.
 
     Returns
     -------
     hole, values
-        Where the variance stands for a pixel without information, being not finite or beyond all bounds, and the
-        variances as they were.
+        Where the variance stands for a pixel without information, being not a number or beyond all bounds, and what it
+        is there: NaN or infinite.
     """
-    values = variance.copy()
     # Comparisons with NaN are false. An unknown variance is most likely that of the background.
-    known = (variance > 0) & (variance < _BOUNDLESS * level)
-    variance[~known] = level
-    return ~known & ~(values <= 0), values
+    unknown, tiny = ~background.known(variance), variance <= background.least
+    values = np.where(np.isnan(variance), variance, np.float32(np.inf))
+    variance[unknown] = background.level
+    return unknown & ~tiny, values

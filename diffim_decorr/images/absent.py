@@ -46,6 +46,10 @@ class Fill:
     within: float = 0.0
     area: int = 1
 
+    def scaled(self, factor: float) -> Fill:
+        """That of pixels that are multiplied."""
+        return Fill(self.value * factor, self.within * factor, self.area)
+
     def like(self, pixels: Array) -> Array:
         """Which pixels have the value, of either sign."""
         if not (self.value or self.within):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from copy import copy
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -169,6 +170,23 @@ class Exposure:
         """Where pixels (h, w) that were read of the image, in single precision, hold no data; None if nowhere."""
         return absent(pixels, self.fills)
 
+    def scaled(self, factor: float) -> Exposure:
+        """The same in a unit that is so many times smaller."""
+        other = copy(self)
+        other.image_plane = DerivedPlane(self.image_plane, partial(_times, factor))
+        if self.variance_plane is not None:
+            other.variance_plane = DerivedPlane(self.variance_plane, partial(_times, factor**2))
+        if self.missing_value is not None:
+            other.missing_value = self.missing_value * factor
+        other.fills = tuple(fill.scaled(factor) for fill in self.fills)
+        return other
+
+    def with_variance(self, variance: Plane) -> Exposure:
+        """The same with another variance plane."""
+        other = copy(self)
+        other.variance_plane = variance
+        return other
+
     @property
     def shape(self) -> tuple[int, int]:
         """(ny, nx)"""
@@ -192,6 +210,12 @@ class Exposure:
 
 def _materialised(plane: Plane) -> Array:
     return plane.array if isinstance(plane, ArrayPlane) else plane.read_all()
+
+
+def _times(factor: float, pixels: Array) -> Array:
+    # The factor itself may be beyond single precision.
+    product: Array = np.multiply(pixels, factor, dtype=np.float64)
+    return product
 
 
 def _nonzero(mask: Array) -> Array:

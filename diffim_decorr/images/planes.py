@@ -18,6 +18,8 @@ __all__ = ("ArrayPlane", "ConstantPlane", "DerivedPlane", "FilePlane", "Plane")
 
 Array = NDArray[Any]
 
+_LEAST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+
 
 class Plane(ABC):
     """A 2-D array that can be read in windows."""
@@ -83,7 +85,8 @@ class ConstantPlane(Plane):
         return self.extent
 
     def read(self, box: Box) -> Array:
-        return np.full(box.shape, self.value, dtype=np.float32)
+        fits = _LEAST <= abs(self.value) <= _LARGEST or not (np.isfinite(self.value) and self.value)
+        return np.full(box.shape, self.value, dtype=np.float32 if fits else np.float64)
 
 
 @final

@@ -14,7 +14,7 @@ _EXCLUDED = set(range(0x3A, 0x41)) | set(range(0x5B, 0x61))
 
 
 def add_words(pixels: NDArray[Any]) -> int:
-    """Sum of the 32-bit words of native 4-byte pixels, which are those of the big-endian file read as big-endian."""
+    """Sum of the 32-bit words of native pixels of 4 or 8 bytes: those of the big-endian file read as big-endian."""
     return int(pixels.view(np.uint32).sum(dtype=np.uint64))
 
 

@@ -48,6 +48,7 @@ Spec = str | os.PathLike[str]
 _HOTPANTS_NOISE = "HOTPANTS NOISE IMAGE"
 _NO_MASK: tuple[Plane | None, dict[str, int]] = (None, {})
 _MOST_LISTED = 6
+_LEAST_ROOT, _LARGEST_ROOT, _SOME = 1e-15, 1e18, 1000
 _ROUNDED = 0.51  # is the most that a fill is off after a lossy compression, in its steps
 
 
@@ -287,14 +288,19 @@ def _as_real(pixels: Array) -> Array:
 
 def _squared(sigma: Array) -> Array:
     # A negative sigma is no more than an unknown one, as 0 is.
+    sigma = np.maximum(sigma, 0)
+    some = sigma.ravel()[:: 1 + sigma.size // _SOME]
+    some = some[(some > 0) & np.isfinite(some)]
+    # Single precision does not hold the squares of such numbers.
+    beyond = some.size and not (_LEAST_ROOT < np.median(some) < _LARGEST_ROOT)
     with np.errstate(over="ignore", under="ignore"):
-        variance: Array = np.square(np.maximum(sigma, 0))
+        variance: Array = np.square(sigma, dtype=np.float64 if beyond else None)
     return variance
 
 
 def _inverse(weight: Array) -> Array:
     with np.errstate(all="ignore"):
-        return np.where(weight > 0, 1 / weight, np.nan).astype(weight.dtype)
+        return np.where(weight > 0, 1 / weight, np.nan).astype(weight.dtype, copy=False)
 
 
 def _owner(path: str, hdus: fits.HDUList, hdu: Any, extension: Extension) -> Owner:

@@ -12,7 +12,7 @@ from astropy.io import fits
 __all__ = ("is_packed", "pack")
 
 # Lossless, for planes of real numbers and of flags (by BITPIX); what belongs to them is small.
-_COMPRESSION = {-32: "GZIP_2", 32: "RICE_1"}
+_COMPRESSION = {-64: "GZIP_2", -32: "GZIP_2", 32: "RICE_1"}
 
 
 def is_packed(path: str) -> bool:

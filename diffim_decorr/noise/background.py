@@ -1,9 +1,9 @@
-"""The mean variance of the background."""
+"""The variance of the background: the mean of its values, and measured from pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +12,16 @@ from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.masks import any_of
-from diffim_decorr.noise.robust import fill_value, level_of, standard_deviation
+from diffim_decorr.noise.robust import Scatter, fill_value, level_of, scatter_of
 from diffim_decorr.noise.sources import mask_sources, smoothed
 
-__all__ = ("IQR_TO_SIGMA", "background_variance", "clipped_mean", "measured_variance")
+__all__ = ("IQR_TO_SIGMA", "SAMPLE", "Background", "clipped_mean", "measured_background", "measured_variance")
 
 Array = NDArray[Any]
 
 # Pixels read for a mean over the whole image: enough for a variance plane with a scatter of 10 % to give it to 3e-4.
-_SAMPLE = 1 << 17
+SAMPLE = 1 << 17
 IQR_TO_SIGMA = 0.741  # of a Gaussian
-_TINY = " (below 1e-38 single precision has nothing but 0: multiply the images by a factor, to a larger unit)"
 # How much more than usual something must stand out to be a source where the noise itself is measured.
 _CERTAIN = 1.3
 
@@ -57,37 +56,20 @@ def clipped_mean(values: Array, clip: float = 3.0, iterations: int = 3) -> float
     return float(centre)
 
 
-def background_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
-    """Sigma-clipped mean of a variance plane outside the bad mask planes, over evenly spaced rows of the image.
+class Background(NamedTuple):
+    """The background of an image: the variance of its pixels, and its level."""
 
-    Raises
-    ------
-    InputError
-        If no pixel that is not masked has a positive, finite variance.
-    """
-    if exposure.variance_plane is None:
-        raise ValueError("the exposure has no variance plane")
-    ny, nx = exposure.shape
-    count = min(ny, -(-_SAMPLE // nx))
-    values = []
-    positive = False
-    for y in np.unique(np.linspace(0, ny - 1, count).round().astype(int)):
-        row = Box(0, int(y), nx, int(y) + 1)
-        variance = exposure.variance_plane.read(row)
-        usable = np.isfinite(variance) & (variance > 0)
-        positive |= bool(usable.any())
-        if exposure.mask_plane is not None:
-            usable &= ~any_of(exposure.mask_plane.read(row), exposure.mask_planes, bad_planes)
-        values.append(variance[usable])
-    mean = clipped_mean(np.concatenate(values))
-    if not mean > 0:
-        cause = "every pixel is masked" if positive else f"no pixel has a variance > 0{_TINY}"
-        raise InputError(f"{exposure.name}: the variance plane cannot be used: {cause}")
-    return mean
+    variance: float
+    level: float
 
 
 def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
-    """Background variance measured from the image itself, for images that come without a variance plane.
+    """Background variance measured from the image itself, for images that come without a variance plane."""
+    return measured_background(exposure, bad_planes).variance
+
+
+def measured_background(exposure: Exposure, bad_planes: Sequence[str]) -> Background:
+    """The background measured from the image itself.
 
     The variance of pixels around the local level, sources clipped: differences of neighbours would be simpler, but
     they are too small where noise is correlated.
@@ -100,8 +82,10 @@ def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
     ny, nx = exposure.shape
     cell = min(64, ny, nx)
     rows, columns = ny // cell, nx // cell
-    picked = np.unique(np.linspace(0, rows * columns - 1, min(rows * columns, 8 * _SAMPLE // cell**2)).astype(int))
-    sigmas: list[float] = []
+    picked = np.unique(np.linspace(0, rows * columns - 1, min(rows * columns, 8 * SAMPLE // cell**2)).astype(int))
+    scatters: list[Scatter] = []
+    levels: list[float] = []
+    counts: list[int] = []
     empty = 0
     for index in picked:
         y, x = divmod(int(index), columns)
@@ -118,19 +102,27 @@ def measured_variance(exposure: Exposure, bad_planes: Sequence[str]) -> float:
         if usable.sum() > cell:
             _without_sources(image, usable)
         if usable.sum() > cell:
-            sigmas.append(standard_deviation(image[usable]))
-    if not sigmas and not empty:
+            scatters.append(scatter_of(image[usable]))
+            levels.append(level_of(image[usable]))
+            counts.append(int(usable.sum()))
+    if not scatters and not empty:
         raise InputError(f"{exposure.name}: has no variance plane, and no pixels to measure the noise from")
-    # The scatter of each cell is robust against sources; the median over cells against cells full of them.
-    sigma = float(np.median(sigmas)) if sigmas else 0.0
+    # The scatter of each cell is robust against sources; the median over cells against cells full of them. What the
+    # half below the level allows is judged by the median as well: by chance it is too little in every other cell.
+    sigma = Scatter(*(_weighted_median(values, counts) for values in zip(*scatters, strict=True))).limited
     if not sigma > 0:
         raise InputError(
             f"{exposure.name}: has no variance plane, and its background has no noise to measure (--svar, --tvar or a "
             "variance, noise or weight file tell it)"
         )
-    if sigma**2 < np.finfo(np.float32).tiny:
-        raise InputError(f"{exposure.name}: its noise has a variance of {sigma**2:.3g}{_TINY}")
-    return sigma**2
+    return Background(sigma**2, _weighted_median(levels, counts))
+
+
+def _weighted_median(values: Sequence[float], weights: Sequence[int]) -> float:
+    """The value that half of the weight is below."""
+    order = np.argsort(values)
+    reached = np.cumsum(np.array(weights)[order])
+    return float(np.array(values)[order][np.searchsorted(reached, reached[-1] / 2)])
 
 
 def _without_sources(image: Array, usable: Array) -> None:

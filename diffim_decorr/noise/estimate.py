@@ -8,13 +8,17 @@ from diffim_decorr.difference.contributions import Contribution
 from diffim_decorr.errors import InputError
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.planes import ConstantPlane, Plane
-from diffim_decorr.noise.background import background_variance, measured_variance
+from diffim_decorr.noise.background import measured_variance
 from diffim_decorr.noise.measured import MeasuredNoise, plateau_warning
+from diffim_decorr.noise.plane_level import PlaneLevel, plane_level
 from diffim_decorr.noise.windows import SourceFreeWindows
 from diffim_decorr.options import Options
 from diffim_decorr.record import Record
 
 __all__ = ("PlaneNoise", "plane_noise")
+
+# More pixels without a variance than this are worth a warning.
+_NOTABLE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +33,8 @@ class PlaneNoise:
         The variance plane, which is propagated.
     factor
         By which its values are multiplied, so that they agree with the measured noise.
-    level
-        Its background value, before multiplication.
+    background
+        Its background value, before multiplication, and which of its values can be believed.
     measured
         Measured noise, if it was measured.
     """
@@ -38,8 +42,13 @@ class PlaneNoise:
     variance: float
     plane: Plane
     factor: float
-    level: float
+    background: PlaneLevel
     measured: MeasuredNoise | None = None
+
+    @property
+    def level(self) -> float:
+        """The plane's background value."""
+        return self.background.level
 
 
 def plane_noise(
@@ -48,6 +57,7 @@ def plane_noise(
     options: Options,
     record: Record,
     windows: SourceFreeWindows | None = None,
+    unit: float = 1.0,
 ) -> PlaneNoise:
     """The noise of a contribution: as given, or that of its variance plane, or of its pixels.
 
@@ -63,6 +73,8 @@ def plane_noise(
         Takes what the user should know.
     windows
         Source-free windows, if the noise is to be measured there.
+    unit
+        By what the pixels have been multiplied, for messages.
 
     Raises
     ------
@@ -78,6 +90,13 @@ def plane_noise(
         return _constant(given, shape)
     plane = exposure.variance_plane
     level = None if plane is None else _level(exposure, options, given)
+    if level is not None and level.unknown > _NOTABLE:
+        record.warn(
+            f"{exposure.name}: {level.unknown:.1%} of the pixels that hold data have no variance that can be believed: "
+            "0, negative, not finite, or out of all proportion to that of the background; where it is not above 0, "
+            "or next to 0, the background's is taken instead, elsewhere the result's is infinite or NaN (a mask of "
+            "such pixels replaces and flags them)"
+        )
     measured = None
     if windows is not None:
         measured = windows.measure(exposure, level)
@@ -88,32 +107,32 @@ def plane_noise(
             measured = replace(measured, variance=given)
     if plane is not None and level is not None:
         if measured is not None and given is None:
-            return PlaneNoise(measured.variance, plane, measured.variance / level, level, measured)
-        return PlaneNoise(level if given is None else given, plane, 1.0, level, measured)
+            return PlaneNoise(measured.variance, plane, measured.variance / level.level, level, measured)
+        return PlaneNoise(level.level if given is None else given, plane, 1.0, level, measured)
     if measured is not None:
         return _constant(measured.variance, shape, measured)
     if given is not None:
         return _constant(given, shape)
     variance = measured_variance(exposure, options.bad_planes)
-    option = "--svar" if contribution.side == "science" else "--tvar"
+    option, gain = ("--svar", "--sci-gain") if contribution.side == "science" else ("--tvar", "--tmpl-gain")
     record.warn(
-        f"{exposure.name}: has no variance plane; a constant variance of {variance:.6g} was measured from its "
-        f"background ({option} or a variance, noise or weight file would replace it)"
+        f"{exposure.name}: has no variance plane; a constant variance of {variance / unit**2:.6g} was measured from "
+        f"its background ({option}, {gain} or a variance, noise or weight file would replace it)"
     )
     return _constant(variance, shape)
 
 
 def _constant(variance: float, shape: tuple[int, int], measured: MeasuredNoise | None = None) -> PlaneNoise:
     """Noise of the same variance everywhere."""
-    return PlaneNoise(variance, ConstantPlane(variance, shape), 1.0, variance, measured)
+    return PlaneNoise(variance, ConstantPlane(variance, shape), 1.0, PlaneLevel(variance), measured)
 
 
-def _level(exposure: Exposure, options: Options, given: float | None) -> float:
+def _level(exposure: Exposure, options: Options, given: float | None) -> PlaneLevel:
     """Background value of the variance plane."""
     try:
-        return background_variance(exposure, options.bad_planes)
+        return plane_level(exposure, options.bad_planes)
     except InputError:
         # A plane without a usable pixel is no worse than none, where the noise was given.
         if given is None:
             raise
-        return given
+        return PlaneLevel.of(given)

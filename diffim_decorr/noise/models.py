@@ -49,13 +49,13 @@ class Noise:
     tvar: float
     windows: SourceFreeWindows | None = None
 
-    def figures(self, contributions: Sequence[Contribution], options: Options) -> NoiseFigures:
-        """What is to be recorded of it."""
+    def figures(self, contributions: Sequence[Contribution], options: Options, unit: float = 1.0) -> NoiseFigures:
+        """What is to be recorded of it, for pixels that have been multiplied by a unit."""
         images = tuple(
             ImageNoise(
                 contribution.name,
                 contribution.side,
-                plane.measured.variance,
+                plane.measured.variance / unit**2,
                 plane.factor,
                 max_abs_rho(plane.measured.correlation),
                 plane.measured.plateau,
@@ -65,7 +65,7 @@ class Noise:
             if plane.measured is not None
         )
         given = tuple(any(c.side == side and c.noise is not None for c in contributions) for side in SIDES)
-        return NoiseFigures(self.svar, self.tvar, given[0], given[1], options.noise, images)
+        return NoiseFigures(self.svar / unit**2, self.tvar / unit**2, given[0], given[1], options.noise, images)
 
 
 class NoiseModel(ABC):
@@ -101,7 +101,7 @@ MODELS: dict[NoiseModelName, NoiseModel] = {"white": White(), "measured": Measur
 
 def _noise(subtraction: Subtraction, options: Options, record: Record, windows: SourceFreeWindows | None) -> Noise:
     contributions = subtraction.contributions
-    planes = tuple(plane_noise(c, subtraction.shape, options, record, windows) for c in contributions)
+    planes = tuple(plane_noise(c, subtraction.shape, options, record, windows, subtraction.unit) for c in contributions)
     field = NoiseField(
         tuple(plane.variance for plane in planes),
         tuple(contribution.side for contribution in contributions),
@@ -126,7 +126,7 @@ def _log_ratio(
     (science, one), (template, other) = by_side["science"], by_side["template"]
     if science.exposure is None or template.exposure is None or not science.noise is template.noise is None:
         return None
-    levels = one.level, other.level
+    levels = one.background, other.background
     log_ratio = local_noise(science.exposure, template.exposure, levels, options.bad_planes, options.workers)
     if log_ratio is None:
         return None

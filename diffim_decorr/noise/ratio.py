@@ -14,6 +14,7 @@ from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.masks import any_of
 from diffim_decorr.kernels.grid import GridCoefficients
 from diffim_decorr.noise.background import IQR_TO_SIGMA
+from diffim_decorr.noise.plane_level import PlaneLevel
 
 __all__ = ("local_noise",)
 
@@ -27,7 +28,7 @@ _STEP = 0.03
 def local_noise(
     science: Exposure,
     template: Exposure,
-    means: tuple[float, float],
+    means: tuple[PlaneLevel, PlaneLevel],
     bad_planes: Sequence[str],
     threads: int = 1,
 ) -> GridCoefficients | None:
@@ -67,7 +68,7 @@ def _gridded(values: Array, cell: int, shape: tuple[int, int]) -> GridCoefficien
 def _log_ratio(
     science: Exposure,
     template: Exposure,
-    means: tuple[float, float],
+    means: tuple[PlaneLevel, PlaneLevel],
     bad_planes: Sequence[str],
     cell: int,
     threads: int,
@@ -77,20 +78,20 @@ def _log_ratio(
     return logs[1] - logs[0]
 
 
-def _local_log(exposure: Exposure, mean: float, bad_planes: Sequence[str], cell: int) -> Array:
+def _local_log(exposure: Exposure, mean: PlaneLevel, bad_planes: Sequence[str], cell: int) -> Array:
     """Logarithm of clipped local means of the variance plane in cells, NaN where a cell has too few pixels."""
     ny, nx = exposure.shape
     rows, columns = -(-ny // cell), -(-nx // cell)
     plane = exposure.variance_plane
     if plane is None:
-        return np.full((rows, columns), np.log(mean))
+        return np.full((rows, columns), np.log(mean.level))
     # Rows are what takes time to read. A coarse cell has 128 samples, a fine one 16.
     steps = (cell // 8, cell // 16) if cell > _FINE else (2, 2)
     result = np.full((rows, columns), np.nan)
     for row in range(rows):
         strip = Box(0, row * cell, nx, min((row + 1) * cell, ny))
         variance = plane.read_every(strip, steps).astype(np.float32)
-        usable = np.isfinite(variance) & (variance > 0)
+        usable = mean.known(variance)
         if exposure.mask_plane is not None:
             usable &= ~any_of(exposure.mask_plane.read_every(strip, steps), exposure.mask_planes, bad_planes)
         width = cell // steps[1]

@@ -6,14 +6,23 @@ so that the half below the level scatters less than the whole; and what has no d
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffim_decorr.images.absent import MOST_TIES, tie_step
 
-__all__ = ("fill_value", "is_coarse", "level_of", "mean_level", "spread_ties", "standard_deviation")
+__all__ = (
+    "Scatter",
+    "fill_value",
+    "is_coarse",
+    "level_of",
+    "mean_level",
+    "scatter_of",
+    "spread_ties",
+    "standard_deviation",
+)
 
 Array = NDArray[Any]
 
@@ -91,10 +100,29 @@ def standard_deviation(values: Array, whole: bool = False) -> float:
     That within 4 σ on both sides of the level, but of no more than what the half below it, where there are no sources,
     can belong to; with `whole` without this limit, for values without sources in whose distribution there are lumps.
     """
+    scatter = scatter_of(values)
+    return scatter.whole if whole else scatter.limited
+
+
+class Scatter(NamedTuple):
+    """Robust standard deviations of noise: of the whole, and what the half below its level is of; infinite if that is
+    no half."""
+
+    whole: float = 0.0
+    below: float = np.inf
+
+    @property
+    def limited(self) -> float:
+        """That of the whole, but no more than what can belong to the half below."""
+        return min(self.whole, _MOST_SKEWED * self.below)
+
+
+def scatter_of(values: Array) -> Scatter:
+    """Both of the robust standard deviations of noise (k,); 0 if it has none."""
     step = tie_step(values)
     spread = spread_ties(values, step)
     if not len(spread):
-        return 0.0
+        return Scatter()
     tenth, centre, last = np.percentile(spread, (10, 50, 90))
     residuals = spread - centre
     # More than half of the pixels may have one value, each window its own.
@@ -104,10 +132,15 @@ def standard_deviation(values: Array, whole: bool = False) -> float:
         kept = residuals[np.abs(residuals - level) <= _CLIP * sigma]
         below = residuals[(residuals <= 0) & (residuals > -_CLIP * lower)]
         if not (len(kept) and len(below)):
-            return 0.0
+            return Scatter()
         level, sigma = float(kept.mean()), float(kept.std() / _WITHIN**0.5)
         # A Gaussian's lower half has the whole's rms.
         lower = float(np.sqrt(np.mean(below**2)) / _WITHIN**0.5)
-    if step < sigma / 2 and not whole:  # else the level lies anywhere between two values, and the halves are no halves
-        sigma = min(sigma, _MOST_SKEWED * lower)
+    # Else the level lies anywhere between two values, and the halves are no halves.
+    halved = step < sigma / 2
+    return Scatter(_unrounded(sigma, step), _unrounded(lower, step) if halved else np.inf)
+
+
+def _unrounded(sigma: float, step: float) -> float:
+    """The scatter before ties were spread."""
     return float(max(sigma**2 - step**2 / 12, 0.0) ** 0.5)

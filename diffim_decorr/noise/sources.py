@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ("mask_sources", "smoothed", "typical")
+__all__ = ("SOURCE_REACH", "mask_sources", "smoothed", "typical")
 
 Array = NDArray[Any]
 
@@ -16,6 +16,8 @@ Array = NDArray[Any]
 # for noise alone to lose few pixels; masking more of its peaks would itself correlate what is left.
 _SMOOTHING = 1.5
 _TIERS = ((4.0, 5), (10.0, 9), (100.0, 18))
+#: How far away a pixel may be that decides whether another one is near a source.
+SOURCE_REACH = int(3 * _SMOOTHING) + 1 + _TIERS[-1][1]
 
 
 def smoothed(image: Array, sigma: float = _SMOOTHING) -> Array:

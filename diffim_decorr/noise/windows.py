@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
+from diffim_decorr.images.absent import tie_step
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.masks import any_of
 from diffim_decorr.noise.correlation import correlation_function, lagged_products
 from diffim_decorr.noise.measured import MeasuredNoise
-from diffim_decorr.noise.robust import is_coarse, level_of, standard_deviation
+from diffim_decorr.noise.plane_level import PlaneLevel
+from diffim_decorr.noise.robust import is_coarse, level_of, spread_ties, standard_deviation
 from diffim_decorr.noise.sources import mask_sources, smoothed, typical
 
 __all__ = ("ENOUGH", "MOST_WINDOWS", "WINDOWS_AT_ONCE", "SourceFreeWindows", "sample_boxes")
@@ -153,7 +155,7 @@ class SourceFreeWindows:
         result: Array = sums / np.maximum(counts, 1.0)
         return result
 
-    def measure(self, exposure: Exposure, level: float | None = None) -> MeasuredNoise:
+    def measure(self, exposure: Exposure, level: PlaneLevel | None = None) -> MeasuredNoise:
         """Variance and correlation function of the background noise of one of the images.
 
         Parameters
@@ -170,20 +172,27 @@ class SourceFreeWindows:
             If the image has no noise.
         """
 
-        def read(box: Box) -> Array:
+        step = 0.0 if self._coarse else self._step(exposure)
+
+        def read(box: Box, step: float = 0.0) -> Array:
             image = exposure.image_plane.read(box).astype(np.float32)
+            if step:
+                image = spread_ties(image.ravel(), step).reshape(image.shape).astype(np.float32)
             if level is None or exposure.variance_plane is None:
                 return image
-            relative = exposure.variance_plane.read(box) / level
-            usable = np.isfinite(relative) & (relative > 0)
-            scaled: Array = image / np.sqrt(np.where(usable, relative, 1), dtype=np.float32)
+            # What is brighter than the background has more noise, but the background itself is no noise.
+            image -= np.float32(level_of(image[np.isfinite(image)]) if np.isfinite(image).any() else 0)
+            variance = exposure.variance_plane.read(box)
+            relative = np.where(level.known(variance), variance, level.level) / level.level
+            scaled: Array = image / np.sqrt(relative, dtype=np.float32)
             return scaled
 
         own = next(k for k, other in enumerate(self._exposures) if other is exposure)
         correlation, variance, plateau = correlation_function(self.covariance(read, own), self.pixels)
         # What is left of faint sources makes tails. They are few in the correlation, but count much in the variance,
         # which is therefore taken from the middle of the distribution.
-        total = self.scatter(read) ** 2
+        # Of integers the median deviation is an integer as well, and could be wrong by 7 % for a scatter of 10.
+        total = self.scatter(lambda box: read(box, step)) ** 2 - step**2 / 12
         if not total > 0:
             raise InputError(f"{exposure.name}: its background has no noise to measure; use --noise white")
         robust = total - plateau * variance
@@ -206,6 +215,11 @@ class SourceFreeWindows:
             return np.nan
         values = np.concatenate(residuals)
         return standard_deviation(values, whole=True) if self._coarse else _scatter(values)
+
+    def _step(self, exposure: Exposure) -> float:
+        """The step between the values that pixels of an image can have; 0 if there is none."""
+        most = max(range(len(self.use)), key=lambda k: int(self.use[k].sum()))
+        return tie_step(exposure.image_plane.read(self.boxes[most])[self.use[most]].astype(np.float32))
 
     @cached_property
     def _coarse(self) -> bool:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from diffim_decorr import Exposure, InputError, decorrelate
-from diffim_decorr.noise.background import background_variance, clipped_mean, measured_variance
+from diffim_decorr.noise.background import clipped_mean, measured_variance
+from diffim_decorr.noise.plane_level import plane_level
 from diffim_decorr.options import BAD_PLANES
 from support.kernels import gaussian
 from support.noise import PLANES, noise_pair
@@ -67,13 +68,13 @@ def test_background_variance_leaves_out_what_is_masked_or_no_variance() -> None:
     expected = simple_clipped_mean(variance[:, 100:])
     image = np.zeros(shape, "f4")
     exposure = Exposure(image, variance, mask, mask_planes=PLANES)
-    assert background_variance(exposure, BAD_PLANES) == pytest.approx(expected, rel=1e-6)
+    assert plane_level(exposure, BAD_PLANES).level == pytest.approx(expected, rel=1e-6)
     variance[:50, 100:] = np.nan
     variance[50:60, 100:] = 0
     variance[60:70, 100:] = -3
     variance[70:80, 100:] = np.inf
-    assert background_variance(exposure, BAD_PLANES) == pytest.approx(5, abs=3 * 0.05 / np.sqrt(120 * 110))
-    assert background_variance(exposure, ()) > 5.3
+    assert plane_level(exposure, BAD_PLANES).level == pytest.approx(5, abs=3 * 0.05 / np.sqrt(120 * 110))
+    assert plane_level(exposure, ()).level > 5.3
 
 
 @pytest.mark.parametrize(("value", "masked", "cause"), [(0.0, False, "no pixel"), (1.0, True, "masked")])
@@ -82,7 +83,7 @@ def test_variance_planes_without_a_usable_pixel_are_refused(value: float, masked
     mask = np.full(shape, (1 << PLANES["BAD"]) if masked else 0, "i4")
     exposure = Exposure(np.zeros(shape), np.full(shape, value), mask, mask_planes=PLANES, name="sky.fits")
     with pytest.raises(InputError, match=rf"sky\.fits.*{cause}"):
-        background_variance(exposure, BAD_PLANES)
+        plane_level(exposure, BAD_PLANES)
 
 
 def test_the_mean_over_a_large_plane_is_good_although_it_is_sampled() -> None:
@@ -91,7 +92,7 @@ def test_the_mean_over_a_large_plane_is_good_although_it_is_sampled() -> None:
     shape = (3000, 1000)
     variance = (1 + 0.1 * rng.normal(size=shape) + np.linspace(-0.1, 0.1, 3000)[:, None]).astype("f4")
     exposure = Exposure(np.zeros((3000, 1000), "f4"), variance)
-    assert background_variance(exposure, ()) == pytest.approx(simple_clipped_mean(variance[::7, ::7]), rel=1e-3)
+    assert plane_level(exposure, ()).level == pytest.approx(simple_clipped_mean(variance[::7, ::7]), rel=1e-3)
 
 
 # Without variance planes

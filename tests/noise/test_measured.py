@@ -11,9 +11,11 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import fftconvolve
 
 from diffim_decorr import Exposure, InputError, decorrelate
+from diffim_decorr.noise.windows import SourceFreeWindows
 from support.command import quickly
 from support.files import write_exposure
 from support.kernels import gaussian
+from support.reference import convolved
 from support.resampling import PAIRS, box
 
 
@@ -103,3 +105,36 @@ def test_the_command_says_what_to_do(tmp_path: Path, size: int, structure: float
     if status:
         assert "sci.fits" in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("electrons", [20, 60, 150, 400])
+@pytest.mark.parametrize("gain", [1.0, 1.7])
+def test_the_variance_of_counts_is_measured_right(electrons: int, gain: float) -> None:
+    """The median deviation of integers is an integer: by itself it would be up to 8 % wrong in the variance."""
+    image = (np.random.default_rng(electrons).poisson(electrons, (512, 512)) / gain).astype("f4")
+    exposure = Exposure(image)
+    measured = SourceFreeWindows([exposure], (), 2).measure(exposure)
+    # The error of a variance from the median deviation of so many Gaussian numbers is 2 · 1.17 / √(2 N).
+    assert measured.variance == pytest.approx(
+        electrons / gain**2, rel=max(0.01, 4 * 2 * 1.17 / (2 * image.size) ** 0.5)
+    )
+
+
+def test_a_pedestal_does_not_mix_with_a_variance_that_varies() -> None:
+    """The noise is in units of the root of the plane; a pedestal of 100 σ divided by that would be structure."""
+    rng = np.random.default_rng(4)
+    shape = (320, 320)
+    variance = (4 * (1 + 0.3 * np.sin(np.arange(320) / 7))) * np.ones(shape)
+    kernel = gaussian(9, 1.2)
+    science, template = (rng.normal(size=shape) * np.sqrt(v) for v in (variance, 4.0))
+    difference = science - convolved(template, kernel)
+    runs = [
+        decorrelate(
+            Exposure(science + p, variance), Exposure(template, 4.0), Exposure(difference + p), kernel, noise="measured"
+        )
+        for p in (0.0, 200.0)
+    ]
+    plain, raised = (run.record.noise for run in runs)
+    assert raised.svar == pytest.approx(plain.svar, rel=1e-3)
+    assert raised.calibration == pytest.approx(plain.calibration, rel=2e-3)
+    assert runs[1].qa.snr_std == pytest.approx(1, abs=0.01)

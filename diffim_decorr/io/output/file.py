@@ -24,7 +24,7 @@ from diffim_decorr.io.output.hdus import coefficient_table, image_hdu, psf_hdus,
 from diffim_decorr.io.output.layouts import LAYOUTS, Layout
 from diffim_decorr.io.output.product import Product
 from diffim_decorr.io.output.provenance import primary_header, provenance_cards
-from diffim_decorr.io.structure import BLOCK
+from diffim_decorr.io.structure import BLOCK, DTYPES
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.options import LayoutName
 from diffim_decorr.qa.figures import QualityFigures
@@ -68,6 +68,8 @@ class OutputFile:
         self._syncing: threading.Thread | None = None
         self._failed: OSError | None = None
         roles = [role for role in layout.names if role != "VARIANCE" or product.has_variance]
+        # Standard deviations fit where variances do not.
+        self._bitpix = {**_BITPIX, "VARIANCE": -64} if product.wide and not layout.sigma else _BITPIX
         self._headers = {role: self._plane_header(role) for role in roles}
         self._sums = dict.fromkeys(self._headers, 0)
         self._room = len(self._lead().tostring()) + _SPARE_CARDS * 80
@@ -81,7 +83,7 @@ class OutputFile:
             head = drafts[role].claim(self._room if leading else len(set_checksum(header, 0)))
             if leading:
                 self._lead_at = head
-            self._offsets[role] = head, drafts[role].claim(4 * ny * nx)
+            self._offsets[role] = head, drafts[role].claim(abs(self._bitpix[role]) // 8 * ny * nx)
         for draft in set(drafts.values()):
             draft.reserve()
 
@@ -149,7 +151,7 @@ class OutputFile:
         primary = self._layout.separate and self._place is None
         cards: list[tuple[str, Any, str]] = [
             ("SIMPLE", True, "conforms to FITS standard") if primary else ("XTENSION", "IMAGE", "Image extension"),
-            ("BITPIX", _BITPIX[role], "array data type"),
+            ("BITPIX", self._bitpix[role], "array data type"),
             ("NAXIS", 2, "number of array dimensions"),
             ("NAXIS1", nx, ""),
             ("NAXIS2", ny, ""),
@@ -197,7 +199,7 @@ class OutputFile:
     def write(self, y0: int, image: Array, mask: Array, variance: Array) -> None:
         """Take rows of pixels, which are overwritten."""
         if self._layout.sigma:
-            np.sqrt(variance, out=variance)
+            variance = np.sqrt(variance, out=variance).astype(np.float32, copy=False)
         for role, rows in (("IMAGE", image), ("MASK", mask), ("VARIANCE", variance)):
             if role not in self._headers:
                 continue
@@ -205,7 +207,8 @@ class OutputFile:
             with self._lock:
                 self._sums[role] += part
             rows.byteswap(inplace=True)
-            self._drafts[role].put(self._offsets[role][1] + 4 * y0 * self._product.shape[1], rows.data.cast("B"))
+            start = rows.itemsize * y0 * self._product.shape[1]
+            self._drafts[role].put(self._offsets[role][1] + start, rows.data.cast("B"))
 
     def start_syncing(self) -> None:
         """Let the pixels go to the disk while other work is done."""
@@ -228,12 +231,17 @@ class OutputFile:
     def read(self, box: Box) -> tuple[Array, Array, Array]:
         """Image, mask and variance within a box that has been written."""
         image, mask, variance = (
-            FilePlane(self._drafts[role].temporary, self._offsets[role][1], self._product.shape, np.dtype(kind)).read(
-                box
-            )
-            for role, kind in (("IMAGE", ">f4"), ("MASK", ">i4"), ("VARIANCE", ">f4"))
+            FilePlane(
+                self._drafts[role].temporary,
+                self._offsets[role][1],
+                self._product.shape,
+                np.dtype(DTYPES[self._bitpix[role]]),
+            ).read(box)
+            for role in ("IMAGE", "MASK", "VARIANCE")
         )
-        return image, mask, np.square(variance) if self._layout.sigma else variance
+        if self._layout.sigma:
+            variance = np.square(variance, dtype=np.float64 if self._product.wide else np.float32)
+        return image, mask, variance
 
     def finish(self, psf: Array | SpatialKernel | None) -> None:
         """Write everything but the pixels.

@@ -39,6 +39,8 @@ class Product:
         The decorrelation kernel, if it is to be stored.
     margin
         Margin of the tiles, with which the same pixels come out again.
+    wide
+        Whether variances take double precision, being smaller or larger than single precision holds.
     """
 
     shape: tuple[int, int]
@@ -50,3 +52,4 @@ class Product:
     done: str
     psi: SpatialKernel | None = None
     margin: int = 0
+    wide: bool = False
