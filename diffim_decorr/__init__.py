@@ -9,6 +9,7 @@ from diffim_decorr._version import __version__
 
 if TYPE_CHECKING:
     from diffim_decorr.apply import apply_psi, apply_psi_at
+    from diffim_decorr.assessment import Assessment, assess
     from diffim_decorr.difference.contributions import Contribution
     from diffim_decorr.difference.matching import MatchingKernel
     from diffim_decorr.errors import DecorrWarning, InputError, UsageError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 # Imported when first used: `decorr --version` must not wait for numpy and astropy.
 _HOMES = {
+    "Assessment": "assessment",
     "Box": "geometry",
     "Contribution": "difference.contributions",
     "DecorrWarning": "errors",
@@ -45,6 +47,7 @@ _HOMES = {
     "UsageError": "errors",
     "apply_psi": "apply",
     "apply_psi_at": "apply",
+    "assess": "assessment",
     "decorrelate": "run",
     "read_exposure": "io.exposures",
     "read_kernel": "io.kernels.registry",
@@ -55,6 +58,7 @@ _HOMES = {
 }
 
 __all__ = (
+    "Assessment",
     "Box",
     "Contribution",
     "DecorrWarning",
@@ -71,6 +75,7 @@ __all__ = (
     "__version__",
     "apply_psi",
     "apply_psi_at",
+    "assess",
     "decorrelate",
     "read_exposure",
     "read_kernel",

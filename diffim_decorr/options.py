@@ -26,6 +26,7 @@ __all__ = (
     "NoiseModelName",
     "Options",
     "OutputOptions",
+    "QaOptions",
     "Side",
 )
 
@@ -392,6 +393,42 @@ class ApplyOptions(Declared):
         meaningless = [name for name in self.field_only if getattr(self, name) is not None]
         if self.at is not None and meaningless:
             raise OptionError(f"{{at}} is for an image by itself; {{{meaningless[0]}}} has no meaning with it")
+
+
+@documented
+@dataclass(frozen=True, repr=False)
+class QaOptions(Declared):
+    """What is known of an image whose noise is to be judged, besides the image."""
+
+    variance: str | None = option(None, "Variance image of IMAGE.", metavar="FILE")
+    noise: str | None = option(None, "Standard deviation image of IMAGE.", metavar="FILE")
+    weight: str | None = option(None, "Inverse variance image of IMAGE.", metavar="FILE")
+    mask: str | None = option(None, "Mask of IMAGE.", metavar="FILE")
+    psf: str | None = option(None, "PSF of IMAGE, for the matched filter.", metavar="FILE")
+    before: str | None = option(None, "The difference before it was decorrelated.", metavar="DIFF")
+    sci: str | None = option(None, "The science image: where sources are, and what is left of them.", metavar="FILE")
+    tmpl: str | None = option(None, "The template: where sources are.", metavar="FILE")
+    kernel: str | None = option(
+        None,
+        "The matching kernel: what the power spectrum of the difference has to be; needs --sci and --tmpl.",
+        metavar="FILE",
+    )
+    convolved: Side | None = again(Options, "convolved", card="", comment="")
+    bad_planes: tuple[str, ...] = again(Options, "bad_planes", card="", comment="")
+    dq_bad: str | None = again(InputOptions, "dq_bad", card="", comment="")
+    threads: int | None = again(Options, "threads", card="", comment="")
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files that go with one image, by the name of their option."""
+        named = ("variance", "noise", "weight", "mask", "psf", "before", "sci", "tmpl", "kernel")
+        return {name: getattr(self, name) for name in named if getattr(self, name) is not None}
+
+    def check(self) -> None:
+        if self.kernel is not None and (self.sci is None or self.tmpl is None):
+            raise OptionError("{kernel} needs {sci} and {tmpl}")
+        if self.tmpl is not None and self.sci is None:
+            raise OptionError("{tmpl} needs {sci}")
 
 
 @documented

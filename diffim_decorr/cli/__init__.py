@@ -21,6 +21,8 @@ __all__ = ("cli", "main")
 _COMMANDS = {
     "run": "Whiten the noise of a difference image.",
     "apply": "Convolve companion images with the kernel that a run stored.",
+    "qa": "Judge the noise of any difference image.",
+    "report": "Write an index over many results.",
     "kernel": "Show, evaluate, draw and convert kernels.",
     "psf": "Write a PSF at one position as an image.",
     "simulate": "Simulate exposures, their difference and kernel.",

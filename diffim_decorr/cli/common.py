@@ -37,7 +37,7 @@ def progress_on_terminal(quiet: bool) -> Any:
     """A progress bar on standard error, if that is a terminal."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         return nullcontext(None)
-    from diffim_decorr.cli.report import progress_bar
+    from diffim_decorr.cli.summary import progress_bar
 
     return progress_bar()
 
@@ -71,7 +71,7 @@ def skipped(image: str, output: OutputOptions, command: CommandOptions) -> bool:
         if not warnings:
             say(f"decorr: {path}: skipped, for it exists already")
     if command.json:
-        from diffim_decorr.cli.report import print_json, skipped_of
+        from diffim_decorr.cli.summary import print_json, skipped_of
 
         with tell(path):
             print_json(skipped_of(path, output.layout, warnings))

@@ -10,7 +10,8 @@ import click
 
 from diffim_decorr.cli.common import tell, warn
 from diffim_decorr.cli.options import chosen, options_of
-from diffim_decorr.errors import InputError, UsageError
+from diffim_decorr.cli.pictures import ending_of, extra
+from diffim_decorr.errors import InputError
 from diffim_decorr.options import KernelOptions
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def show(file: str, **given: Any) -> None:
         "positions": [{"place": place, **asdict(figure)} for place, figure in figures.items()],
     }
     if options.json:
-        from diffim_decorr.cli.report import print_json
+        from diffim_decorr.cli.summary import print_json
 
         print_json(summary)
     else:
@@ -110,20 +111,14 @@ def plot(file: str, output: str, **given: Any) -> None:
 
     Needs matplotlib, which the extra "plot" installs.
     """
-    try:
-        from diffim_decorr.plots import draw_kernels, endings
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "matplotlib":
-            raise
-        raise click.ClickException("matplotlib is missing; pip install 'diffim-decorr[plot]' installs it") from error
+    with extra("plot"):
+        from diffim_decorr.plots import draw_kernels
     import numpy as np
 
     from diffim_decorr.io.atomic import whole_file
 
     options = chosen(KernelOptions, given)
-    ending = output.rpartition(".")[2].lower()
-    if ending not in endings():
-        raise UsageError(f"{output}: a picture must be one of {', '.join(endings())}")
+    ending = ending_of(output)
     _check_output(output, file, options)
     loaded = _load(file, options.image)
     matching = loaded.matching

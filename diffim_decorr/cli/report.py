@@ -1,115 +1,54 @@
-"""What a run prints: the summary table, the JSON object, the progress bar."""
+"""``decorr report``: an index over many results."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from diffim_decorr._version import __version__
+from diffim_decorr.cli.options import chosen, options_of
+from diffim_decorr.cli.pictures import check_pictures, extra, write_pictures
+from diffim_decorr.errors import InputError
+from diffim_decorr.options import OutputOptions
 
-if TYPE_CHECKING:
-    from diffim_decorr.options import LayoutName
-    from diffim_decorr.record import Record
-
-__all__ = ("SCHEMA", "print_extensions", "print_json", "print_summary", "progress_bar", "skipped_of", "summary_of")
-
-#: Version of the JSON object's form: what means something else gets a new number.
-SCHEMA = 1
+__all__ = ("report",)
 
 
-def summary_of(record: Record, path: str | None = None, layout: LayoutName = "lsst") -> dict[str, Any]:
-    """The object that ``--json`` prints; figures that could not be measured are null."""
-    summary: dict[str, Any] = {"schema": SCHEMA, "version": __version__}
-    if path is not None:
-        summary |= _files(path, layout)
-    tree = record.tree()
-    return summary | {"mode": "spatial" if tree["options"].get("spatial") else "constant"} | tree
+@click.command()
+@click.argument("results", metavar="RESULT...", nargs=-1, required=True)
+@click.option("-o", "--output", default="report.html", show_default=True, metavar="FILE.html", help="The index.")
+@click.option("--pages", is_flag=True, help="Also write the page of each result that has none, beside it.")
+@click.option("--title", default="Decorrelated differences", show_default=True, help="Its heading.")
+@options_of(OutputOptions, "overwrite")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+def report(results: tuple[str, ...], output: str, pages: bool, title: str, quiet: bool, **given: Any) -> None:
+    """Write an index over many results: verdicts, figures, trends, the worst first.
 
+    RESULT is an output of decorr run, a folder of them, or a table that decorr qa --ecsv wrote. A page beside a result,
+    of its name with .html, is linked.
+    """
+    import os
 
-def skipped_of(path: str, layout: LayoutName, warnings: list[str]) -> dict[str, Any]:
-    """The object for an output that was there already."""
-    return {"schema": SCHEMA, "version": __version__, **_files(path, layout), "skipped": True, "warnings": warnings}
+    overwrite = chosen(OutputOptions, given).overwrite
+    check_pictures(None, output, [path for path in results if os.path.isfile(path)], overwrite)
+    with extra("report"):
+        from diffim_decorr.io.atomic import whole_file
+        from diffim_decorr.report.index import entries_of, index_of, page_name
 
+    entries = entries_of(results, output)
+    if pages:
+        from diffim_decorr.assessment import assess_file
+        from diffim_decorr.cli.common import warn
+        from diffim_decorr.options import QaOptions
 
-def _files(path: str, layout: LayoutName) -> dict[str, Any]:
-    from diffim_decorr.io.output.layouts import output_paths
-
-    files = output_paths(path, layout)
-    return {"output": path} if len(files) == 1 else {"output": path, "files": files}
-
-
-def print_json(summary: dict[str, Any]) -> None:
-    """Print one JSON object."""
-    import json
-
-    click.echo(json.dumps(summary, indent=2))
-
-
-def print_summary(summary: dict[str, Any], verbose: bool) -> None:
-    """Print the summary as a short table."""
-
-    def shown(value: float | None, form: str = ".4f") -> str:
-        return "not measured" if value is None else format(value, form)
-
-    qa, psi, noise = summary["qa"], summary["psi"], summary["noise"]
-    verdict = summary["verdict"]
-    reasons = [f"{reason['figure']} {reason['value']:.4g}" for reason in verdict["reasons"]]
-    rows: list[tuple[str, str]] = []
-    rows.append(("verdict", verdict["status"] + (f": {', '.join(reasons)}" if reasons else "")))
-    rows.append(("output", summary["output"]))
-    rows.append(("decorrelation kernel", f"{summary['mode']}, half width {psi['half_width']}, {psi['modes']} modes"))
-    rows.append(("background variance", f"science {noise['svar']:.6g}, template {noise['tvar']:.6g}"))
-    rows.append(("max_abs_rho", f"{shown(qa['max_abs_rho_before'])} before, {shown(qa['max_abs_rho_after'])} after"))
-    rows.append(("snr_std", shown(qa["snr_std"])))
-    if verbose:
-        rows.append(("source-free pixels", str(qa["pixels_used"])))
-        rows.append(("energy lost", f"{psi['energy_lost']:.2e}"))
-        rows.append(("node spacing", f"{psi['node_spacing']:.0f} pixels, error {psi['error']:.1e} of the noise"))
-        rows.append(("frequencies limited", f"{psi['frequencies_limited']:.2%}"))
-    seconds = summary["timings"]
-    stages = ", ".join(f"{stage} {value:.2f}" for stage, value in seconds.items() if stage != "total")
-    rows.append(("seconds", f"{seconds['total']:.2f}" + (f" ({stages})" if verbose else "")))
-    if sys.stdout is None or not sys.stdout.isatty():
-        for label, value in rows:
-            click.echo(f"{label:<22}{value}")
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=None, show_header=False, box=None, pad_edge=False)
-    for label, value in rows:
-        table.add_row(label, value)
-    # Names of files are no markup.
-    Console(highlight=False, markup=False, emoji=False).print(table)
-
-
-def print_extensions(path: str, summaries: list[dict[str, Any]], seconds: float) -> None:
-    """Print a line for each exposure of a mosaic."""
-
-    def shown(value: float | None) -> str:
-        return "not measured" if value is None else f"{value:.4f}"
-
-    worst = max((summary["verdict"]["status"] for summary in summaries), key=("ok", "check", "fail").index)
-    click.echo(f"{'verdict':<22}{worst}")
-    click.echo(f"{'output':<22}{path}")
-    for summary in summaries:
-        qa = summary["qa"]
-        rho = f"{shown(qa['max_abs_rho_before'])} before, {shown(qa['max_abs_rho_after'])} after"
-        verdict = summary["verdict"]["status"]
-        click.echo(f"{summary['extension']:<22}{verdict}; max_abs_rho {rho}; snr_std {shown(qa['snr_std'])}")
-    click.echo(f"{'seconds':<22}{seconds:.2f}")
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("filtering", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        for entry in entries:
+            if not entry.link and os.path.exists(entry.name.split("[")[0]):
+                try:
+                    write_pictures(assess_file(entry.name, QaOptions()), None, page_name(entry.name), overwrite)
+                except InputError as error:
+                    warn(str(error))
+        entries = entries_of(results, output)
+    with whole_file(output, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(index_of(entries, title))
+    if not quiet:
+        click.echo(f"{output}: {len(entries)} image{'s' * (len(entries) != 1)}")

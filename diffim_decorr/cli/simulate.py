@@ -48,7 +48,7 @@ def simulate(outdir: str, **given: Any) -> None:
             from dataclasses import asdict
             from math import isfinite
 
-            from diffim_decorr.cli.report import print_json
+            from diffim_decorr.cli.summary import print_json
 
             values = asdict(options) | {"gain": options.gain if isfinite(options.gain) else None}
             print_json(

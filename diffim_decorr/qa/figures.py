@@ -31,13 +31,13 @@ from diffim_decorr.qa.scatter import (
 )
 from diffim_decorr.record import Figures, Measured, figure
 
-__all__ = ("QualityFigures", "measure_quality")
+__all__ = ("LARGEST_OF_LAGS", "QualityFigures", "measure_quality")
 
 Array = NDArray[Any]
 
 _FEWEST = 1000
-# Mean and standard deviation of the largest of 60 Gaussian numbers' absolute values.
-_LARGEST_OF_LAGS = 2.573, 0.421
+#: Mean and standard deviation of the largest of 60 Gaussian numbers' absolute values.
+LARGEST_OF_LAGS = 2.573, 0.421
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -102,7 +102,7 @@ class QualityFigures(Figures):
     def rho_of_noise(self) -> tuple[float, float]:
         """What max_abs_rho is of white noise, and its error."""
         one = max(self.pairs_used, 1) ** -0.5
-        return _LARGEST_OF_LAGS[0] * one, _LARGEST_OF_LAGS[1] * one
+        return LARGEST_OF_LAGS[0] * one, LARGEST_OF_LAGS[1] * one
 
     def tree(self) -> dict[str, Any]:
         bounds = {"max_abs_rho_after": self.rho_of_noise, "snr_std": (1.0, self.snr_error)}

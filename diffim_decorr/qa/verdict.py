@@ -6,7 +6,8 @@ all figures together raise a false alarm in one run of 10⁴ (DCVERDCT says so i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +15,12 @@ from diffim_decorr.noise.correlation import max_abs_rho
 from diffim_decorr.options import Options
 from diffim_decorr.qa.diagnosis import Evidence
 from diffim_decorr.qa.figures import QualityFigures
-from diffim_decorr.record import Reason, Status, Verdict
+from diffim_decorr.record import Measured, Reason, Status, Verdict
 
-__all__ = ("verdict_on",)
+if TYPE_CHECKING:
+    from diffim_decorr.qa.score import Score
+
+__all__ = ("verdict_of", "verdict_on")
 
 # Of a Gaussian figure: beyond this once in 5 · 10⁶ on either side, so that the 20 of them share 10⁻⁴ between two sides
 # of which a few are correlated. Of the largest of 60 correlations, once in 10⁵.
@@ -30,16 +34,42 @@ _PSF = 0.1, 0.5
 _CELLS = 0.06, 0.3
 _TAILS = {"4": 2e-4, "5": 1e-4}  # of all pixels
 _FLAGGED = 0.9
+_FAR = 0.01  # correlation at every lag from 6 to 20
+_PEAKS = 0.5  # more of them than expected
+_RESIDUAL = 0.02
+_BACKGROUND = 0.1, 0.3  # level, and difference between borders, in units of the noise
+_DECORRELATE = "decorrelate it with decorr run, or take the correlation into account"
 _BEYOND = {"4": 3.167124e-5, "5": 2.866516e-7}
 
 
-def verdict_on(qa: QualityFigures, evidence: Evidence | None, options: Options) -> Verdict:
-    """Judge a result by its figures, and say what would explain them."""
+def verdict_on(
+    qa: QualityFigures,
+    evidence: Evidence | None,
+    options: Options,
+    *,
+    more: Iterable[Reason] = (),
+    raw: bool = False,
+) -> Verdict:
+    """Judge a result by its figures, and say what would explain them.
+
+    Parameters
+    ----------
+    qa, evidence, options
+        The figures, what they say of the model of the noise, and how the result was made.
+    more
+        Reasons that other figures have given.
+    raw
+        Whether the image was not decorrelated by us.
+    """
     if not np.isfinite(qa.snr_std):
         text = f"only {qa.pixels_used} source-free pixels: the quality figures could not be measured"
         reason = Reason("check", "pixels_used", qa.pixels_used, np.nan, 1000, text, "look at the image and its masks")
         return Verdict((reason,))
-    found = sorted(_reasons(qa, evidence, options), key=lambda reason: reason.status != "fail")
+    found = list(_reasons(qa, evidence, options, raw))
+    if _of_noise(found):
+        # Noise that is not what it was taken for has peaks and wanders by itself.
+        more = [reason for reason in more if reason.figure.split(".")[0] not in ("peaks", "rho_chi2_far")]
+    found = sorted([*found, *more], key=lambda reason: reason.status != "fail")
     explanation = evidence.explanation() if evidence is not None and _of_noise(found) else ""
     if explanation:
         # The one that explains the noise explains why the inputs seem foreign, too.
@@ -47,11 +77,53 @@ def verdict_on(qa: QualityFigures, evidence: Evidence | None, options: Options) 
     return Verdict(tuple(found), explanation)
 
 
+def verdict_of(score: Score, options: Options, *, raw: bool) -> Verdict:
+    """Judge any difference image by its score; see `verdict_on`."""
+    return verdict_on(score.quality, score.evidence, options, more=_more(score), raw=raw)
+
+
+def _more(score: Score) -> Iterator[Reason]:
+    """Reasons that figures give which a run has not."""
+    figures = dict(score.flat())
+    far = figures["rho_chi2_far"]
+    if np.isfinite(far.value):
+        pairs = float(score.pairs.mean())
+        limit = far.expected * (1 + _FAR**2 * pairs) + _CHANCE * far.error
+        if far.value > limit:
+            text = f"the noise is correlated over 6 to 20 pixels: rho_chi2_far {far.value:.0f} of {far.expected:.0f}"
+            remedy = "subtract the background, and mask extended sources"
+            yield Reason("check", "rho_chi2_far", far.value, far.expected, limit, text, remedy)
+    for name in ("peaks.above_4", "peaks.below_4", "peaks.above_5", "peaks.below_5"):
+        peaks = figures.get(name, Measured())
+        limit = peaks.expected * (1 + _PEAKS) + _CHANCE * peaks.error + _CHANCE**2 / 2
+        if peaks.value > limit:
+            side, sigma = name.removeprefix("peaks.").split("_")
+            sign = "+" if side == "above" else "-"
+            text = f"{peaks.value:.0f} peaks beyond {sign}{sigma} sigma, where noise has {peaks.expected:.2g}"
+            remedy = "look for residuals of the subtraction and defects; or these are real"
+            yield Reason("check", name, peaks.value, peaks.expected, limit, text, remedy)
+    residual = figures.get("residual", Measured())
+    limit = _RESIDUAL + _CHANCE * residual.error
+    if abs(residual.value) > limit:
+        text = f"{residual.value:.1%} of the flux of the science image's sources is left"
+        remedy = "check the photometric scale and the matching kernel"
+        yield Reason("check", "residual", residual.value, 0.0, limit, text, remedy)
+    for name, least in zip(("level", "gradient_x", "gradient_y"), (_BACKGROUND[0], *_BACKGROUND[1:] * 2), strict=True):
+        found = figures.get(f"background.{name}", Measured())
+        limit = least + _CHANCE * found.error
+        if abs(found.value) > limit:
+            text = f"the background has a {name.replace('_', ' in ')} of {found.value:+.2f} of the noise of a pixel"
+            remedy = "subtract the background"
+            yield Reason("check", f"background.{name}", found.value, 0.0, limit, text, remedy)
+
+
 def _of_noise(reasons: list[Reason]) -> bool:
-    return any(reason.figure.split(".")[0] not in ("flagged", "tails") for reason in reasons)
+    return any(
+        reason.figure.split(".")[0] not in ("flagged", "tails", "peaks", "residual", "background") for reason in reasons
+    )
 
 
-def _reasons(qa: QualityFigures, evidence: Evidence | None, options: Options) -> Iterator[Reason]:
+def _reasons(qa: QualityFigures, evidence: Evidence | None, options: Options, raw: bool) -> Iterator[Reason]:
     scale = list(_scale(qa))
     yield from scale or _tails(qa)
     if qa.flagged > _FLAGGED:
@@ -59,7 +131,7 @@ def _reasons(qa: QualityFigures, evidence: Evidence | None, options: Options) ->
         yield Reason("check", "flagged", qa.flagged, np.nan, _FLAGGED, text, "check the masks, and --bad-planes")
     if options.score:  # not white, and not meant to be
         return
-    yield from _correlation(qa, options)
+    yield from _correlation(qa, options, raw)
     if qa.snr_std > 0:
         yield from _scatters(qa)
     if evidence is not None:
@@ -74,14 +146,15 @@ def _graded(excess: float, limits: tuple[float, float], chance: float) -> tuple[
     return ("fail", fail) if excess > fail else ("check", check)
 
 
-def _correlation(qa: QualityFigures, options: Options) -> Iterator[Reason]:
+def _correlation(qa: QualityFigures, options: Options, raw: bool) -> Iterator[Reason]:
     before, after = qa.max_abs_rho_before, qa.max_abs_rho_after
     chance = _CHANCE_OF_RHO / np.sqrt(qa.pairs_used)
-    remedy = _remedy_of_correlation(qa, options, _RHO[0] + chance)
+    remedy = _DECORRELATE if raw else _remedy_of_correlation(qa, options, _RHO[0] + chance)
+    state = "is" if raw else "is left"
     expected = qa.rho_of_noise[0]
     graded = _graded(after, _RHO, chance)
     if graded:
-        text = f"the noise is left correlated: max_abs_rho {after:.3f}, of white noise {expected:.3f}"
+        text = f"the noise {state} correlated: max_abs_rho {after:.3f}, of white noise {expected:.3f}"
         yield Reason(graded[0], "max_abs_rho_after", after, expected, graded[1], text, remedy)
         if after > before + _RISE + 1.5 * chance:
             text = f"the noise correlation rose: max_abs_rho {before:.3f} before, {after:.3f} after"
@@ -90,7 +163,7 @@ def _correlation(qa: QualityFigures, options: Options) -> Iterator[Reason]:
     chi2 = qa.rho_chi2
     limit = chi2.expected + _CHANCE * chi2.error + chi2.expected * _RHO[0] ** 2 * qa.pixels_used
     if not graded and chi2.value > limit:
-        text = f"the noise is left weakly correlated at many lags: rho_chi2 {chi2.value:.0f} of {chi2.expected:.0f}"
+        text = f"the noise {state} weakly correlated at many lags: rho_chi2 {chi2.value:.0f} of {chi2.expected:.0f}"
         yield Reason("check", "rho_chi2", chi2.value, chi2.expected, limit, text, remedy)
 
 
