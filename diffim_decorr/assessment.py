@@ -20,6 +20,7 @@ from diffim_decorr.difference.subtraction import subtraction_of
 from diffim_decorr.errors import InputError, UsageError
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.planes import ConstantPlane
+from diffim_decorr.images.units import working_unit
 from diffim_decorr.io.exposures import as_exposure, load_exposure
 from diffim_decorr.io.hdus import split_spec
 from diffim_decorr.io.kernels.registry import load_kernel
@@ -295,6 +296,11 @@ def _assessed(
             f"{image.name}: has no variance plane; the variance of its background is measured, and snr_std, its spread "
             "and the scatters say nothing about the variance (--variance, --noise, --weight)"
         )
+    unit = working_unit([image])
+    if unit != 1:
+        # Figures are ratios; in this unit squares of pixels fit single precision.
+        image = image.scaled(unit)
+        before, science, template = (None if e is None else e.scaled(unit) for e in (before, science, template))
     settings = Options(
         convolved=options.convolved, threads=options.threads, noise=_noise_of(header), bad_planes=options.bad_planes
     )

@@ -219,6 +219,15 @@ def test_too_few_pixels() -> None:
     assert found.tree()["figures"]["max_abs_rho"]["value"] is None
 
 
+def test_units_do_not_matter() -> None:
+    """Images in erg/s/cm2/Hz, whose variances single precision does not hold."""
+    image, unit = noise(19), 2.0**-82
+    usual = assess(Exposure(image.astype("f4"), np.ones(SHAPE))).figures
+    small = assess(Exposure((image * unit).astype("f4"), np.full(SHAPE, unit**2))).figures
+    for name, figure in usual.items():
+        assert small[name].value == pytest.approx(figure.value, rel=1e-6, abs=1e-9), name
+
+
 def test_threads_do_not_matter() -> None:
     image = Exposure(noise(18), np.ones(SHAPE))
     one, two = (assess(image, threads=n).tree() for n in (1, 3))
