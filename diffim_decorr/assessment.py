@@ -208,6 +208,7 @@ def assess(
     template: Any = None,
     kernel: MatchingKernel | SpatialKernel | str | None = None,
     psf: ArrayLike | SpatialKernel | None = None,
+    psi: DecorrelationKernel | None = None,
     **options: Any,
 ) -> Assessment:
     """Judge the noise of a difference image, ours or not.
@@ -225,6 +226,8 @@ def assess(
         The matching kernel; with science image and template it says what the spectrum has to be.
     psf
         PSF of the image for the matched filter; the image's own by default, or a Gaussian of 1.5 pixels.
+    psi
+        The decorrelation kernel, for pictures.
     **options
         ``convolved``, ``bad_planes`` and ``threads``, as of `decorrelate`.
 
@@ -252,7 +255,7 @@ def assess(
     assert exposures[0] is not None
     if isinstance(kernel, str):
         kernel = load_kernel(kernel, exposures[0].shape, exposures[0].header)
-    return _assessed(exposures[0], settings, *exposures[1:], kernel=kernel, psf=psf)
+    return _assessed(exposures[0], settings, *exposures[1:], kernel=kernel, psf=psf, psi=psi)
 
 
 def assess_file(path: str, options: QaOptions) -> Assessment:
@@ -289,7 +292,7 @@ def _assessed(
             mine, its = (f"{e.shape[1]} x {e.shape[0]}" for e in (other, image))
             raise InputError(f"{other.name}: has {mine} pixels, but {image.name} has {its}")
     header: Mapping[str, Any] = image.header or {}
-    ours = str(header[_OURS]) if _OURS in header else None
+    ours = str(header[_OURS]) if _OURS in header else None if psi is None else __version__
     if image.variance_plane is None:
         image = _with_variance(image, options.bad_planes)
         warnings.append(

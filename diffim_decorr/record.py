@@ -231,6 +231,10 @@ class Record:
         Seconds by stage.
     warnings
         What its user should know.
+    command
+        The command line, if it was one.
+    prints
+        Fingerprint of each file that is read, by its name.
     """
 
     options: tuple[Declared, ...] = ()
@@ -242,6 +246,8 @@ class Record:
     verdict: Verdict | None = None
     timings: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    command: str = ""
+    prints: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<Record: {len(self.warnings)} warnings, {self.timings.get('total', 0):.2f} s>"

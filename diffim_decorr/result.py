@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.io.atomic import check_output
@@ -15,6 +16,11 @@ from diffim_decorr.options import LayoutName, Options
 from diffim_decorr.psi.stored import DecorrelationKernel
 from diffim_decorr.qa.figures import QualityFigures
 from diffim_decorr.record import Record, Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from diffim_decorr.assessment import Assessment
 
 __all__ = ("Result",)
 
@@ -99,6 +105,27 @@ class Result:
         ]
         cells = "".join(f"<tr><th>{escape(label)}</th><td>{escape(value)}</td></tr>" for label, value in rows)
         return f"<table><caption>decorrelated difference</caption>{cells}</table>"
+
+    def assess(self, **known: Any) -> Assessment:
+        """Judge the result as `diffim_decorr.assess` does; the parameters are those: the difference before, and so on."""
+        from diffim_decorr.assessment import assess
+
+        return assess(self.exposure, psi=self.decorrelation_kernel, **known)
+
+    def plot(self, path: str | os.PathLike[str] | None = None, **known: Any) -> Figure:
+        """Draw what is found of the result on one page, a matplotlib figure; needs the extra "plot".
+
+        Parameters
+        ----------
+        path
+            A picture to write, of the kind that its ending says.
+        **known
+            What `assess` takes: the difference ``before``, and so on.
+        """
+        from diffim_decorr.plots import draw_assessment
+
+        ending = "png" if path is None else os.fspath(path).rpartition(".")[2].lower()
+        return draw_assessment(self.assess(**known), path, ending)
 
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = False, layout: LayoutName = "lsst") -> None:
         """Write the file that the command writes, with image, mask, variance, ψ, PSF and quality figures.

@@ -25,6 +25,7 @@ from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.io.atomic import check_output
 from diffim_decorr.io.exposures import as_exposure, load_exposure
 from diffim_decorr.io.extensions import at_extension, exposures_in, psf_of
+from diffim_decorr.io.fingerprint import fingerprint
 from diffim_decorr.io.hdus import split_spec
 from diffim_decorr.io.kernels.registry import as_kernel, kernel_inside, load_kernel
 from diffim_decorr.io.output.file import OutputFile
@@ -159,6 +160,7 @@ def decorrelate_files(
     output: OutputOptions,
     *,
     others: Sequence[Declared] = (),
+    command: str = "",
     guarded: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> tuple[str, Record]:
@@ -172,6 +174,8 @@ def decorrelate_files(
         What else is read, how the noise is whitened, and what is written.
     others
         Options to be recorded besides.
+    command
+        The command line, to be recorded.
     guarded
         Files that must not be overwritten, besides all that are read.
     progress
@@ -196,7 +200,7 @@ def decorrelate_files(
     if inputs.ext is not None:
         files, inputs = _at(files, inputs, inputs.ext)
     create = partial(OutputFile.create, path, overwrite=output.overwrite, layout=output.layout)
-    return path, _run_files(files, inputs, options, (output, *others), create, progress)
+    return path, _run_files(files, inputs, options, (output, *others), create, progress, command)
 
 
 def decorrelate_mosaic(
@@ -208,6 +212,7 @@ def decorrelate_mosaic(
     output: OutputOptions,
     *,
     others: Sequence[Declared] = (),
+    command: str = "",
     guarded: Sequence[str] = (),
     progress: Progress | None = None,
     told: Callable[[str, int, Record | InputError], None] = lambda *_: None,
@@ -242,7 +247,8 @@ def decorrelate_mosaic(
         for extension, place in places.items():
             try:
                 own = _at(files, inputs, extension)
-                record = _run_files(*own, options, (output, *others), partial(mosaic.section, place=place), progress)
+                section = partial(mosaic.section, place=place)
+                record = _run_files(*own, options, (output, *others), section, progress, command)
             except InputError as error:
                 failures[extension] = str(error)
                 told(extension, place.number, error)
@@ -367,12 +373,15 @@ def _run_files(
     others: Sequence[Declared],
     create: Callable[[Product], AbstractContextManager[OutputFile]],
     progress: Progress | None,
+    command: str,
 ) -> Record:
     """Read one exposure and its companions, and write the result to the output that is created."""
     start = time.perf_counter()
-    record = Record((inputs, options, *others), files)
+    record = Record((inputs, options, *others), files, command=command)
     with record.timed("read"):
         subtraction = _read(files, inputs, options)
+        named = dict.fromkeys([*files.values(), *inputs.files])
+        record.prints = {name: fingerprint(split_spec(name)[0]) for name in named}
     _run(subtraction, options, record, create, progress)
     record.timings["total"] = time.perf_counter() - start
     return record

@@ -2,7 +2,7 @@
 
     python examples/demo.py [OUTDIR] [--size N]
 
-What `make demo` runs. Needs matplotlib (the extra "plot").
+What `make demo` runs. Needs matplotlib and jinja2 (the extra "report").
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ def main() -> int:
     sci, tmpl, diff, kernel, psf = (str(out / f"{name}.fits") for name in ("sci", "tmpl", "diff", "kernel", "sci_psf"))
     transients = str(max(arguments.size**2 // 20_000, 1))
     decorr("simulate", str(out), "--size", str(arguments.size), *SIMULATION, transients, "--overwrite", "--quiet")
-    output = str(out / "diff_decorr.fits")
+    output, page = str(out / "diff_decorr.fits"), str(out / "diff_decorr.html")
     summary = json.loads(
         decorr("run", sci, tmpl, diff, "--kernel", kernel, "--psf", psf, "--spatial", "-o", output, "--overwrite",
-               "--json")
+               "--json", "--report", page)
     )  # fmt: skip
     with fits.open(diff) as before, fits.open(output) as after, fits.open(out / "truth.fits") as truth:
         report(summary, noise(before[0].data, after))
         draw(before[0].data, after, truth["TRUTH"].data, out / "demo.png")
-    Console(highlight=False, soft_wrap=True).print(f"files and picture: {out}/, {out}/demo.png")
+    Console(highlight=False, soft_wrap=True).print(f"files and picture: {out}/, {out}/demo.png\nreport: {page}")
     return 0
 
 

@@ -23,6 +23,8 @@ _COMMANDS = {
     "apply": "Convolve companion images with the kernel that a run stored.",
     "qa": "Judge the noise of any difference image.",
     "report": "Write an index over many results.",
+    "config": "Print the options that made an output, as a file for --config.",
+    "rerun": "Make an output once more.",
     "kernel": "Show, evaluate, draw and convert kernels.",
     "psf": "Write a PSF at one position as an image.",
     "simulate": "Simulate exposures, their difference and kernel.",

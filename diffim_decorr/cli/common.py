@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -13,7 +14,7 @@ import click
 
 from diffim_decorr.options import CommandOptions, OutputOptions
 
-__all__ = ("guarded_files", "loading", "progress_on_terminal", "say", "skipped", "tell", "warn")
+__all__ = ("guarded_files", "loading", "progress_on_terminal", "say", "skipped", "tell", "typed", "warn")
 
 
 @contextmanager
@@ -45,6 +46,11 @@ def progress_on_terminal(quiet: bool) -> Any:
 def say(text: str) -> None:
     """One line on standard error, whatever is in file names."""
     click.echo("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text), err=True)
+
+
+def typed() -> str:
+    """The command line as it was typed."""
+    return shlex.join(["decorr", *sys.argv[1:]])
 
 
 def warn(text: str) -> None:

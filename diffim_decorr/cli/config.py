@@ -1,4 +1,4 @@
-"""Options from a TOML file."""
+"""Options from a TOML file, and ``decorr config``, which writes one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from diffim_decorr.declare import unknown_name
 from diffim_decorr.errors import UsageError
 
-__all__ = ("config_option",)
+__all__ = ("config", "config_option")
 
 
 def _load(ctx: click.Context, _param: click.Parameter, path: str | None) -> str | None:
@@ -99,3 +99,12 @@ config_option = click.option(
     expose_value=False,
     help="Options from a file, named as here; the command line wins.",
 )
+
+
+@click.command()
+@click.argument("output", metavar="OUT")
+def config(output: str) -> None:
+    """Print the options that made OUT, an output of decorr run, as a file for --config."""
+    from diffim_decorr.recipe import recipe_of
+
+    click.echo(recipe_of(output).toml(), nl=False)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diffim_decorr._version import __version__
-from diffim_decorr.cli.common import guarded_files, loading, progress_on_terminal, say, skipped, tell, warn
+from diffim_decorr.cli.common import guarded_files, loading, progress_on_terminal, say, skipped, tell, typed, warn
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.options import chosen, options_of
-from diffim_decorr.errors import OutputExistsError
-from diffim_decorr.options import CommandOptions, InputOptions, Options, OutputOptions
+from diffim_decorr.cli.pictures import check_pictures, write_pictures
+from diffim_decorr.errors import OptionError, OutputExistsError
+from diffim_decorr.options import CommandOptions, InputOptions, Options, OutputOptions, QaOptions
 
 if TYPE_CHECKING:
     from diffim_decorr.errors import InputError
@@ -43,14 +44,20 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
         from diffim_decorr.run import decorrelate_files
 
     starting = perf_counter() - start
+    if inputs.all_ext and (command.plot or command.report):
+        raise OptionError(
+            "{plot} and {report} are of one exposure, not of {all_ext}; decorr qa OUT[IMAGE,2] makes them"
+        )
+    check_pictures(command.plot, command.report, [sci, tmpl, diff, *inputs.files], output.overwrite)
     try:
         if inputs.all_ext:
             _run_all((sci, tmpl, diff), inputs, options, output, command, start)
             return
         with progress_on_terminal(command.quiet) as progress:
             path, record = decorrelate_files(
-                sci, tmpl, diff, inputs, options, output, others=(command,), guarded=guarded_files(), progress=progress
-            )
+                sci, tmpl, diff, inputs, options, output,
+                others=(command,), command=typed(), guarded=guarded_files(), progress=progress,
+            )  # fmt: skip
     except OutputExistsError:
         if skipped(diff, output, command):
             return
@@ -68,8 +75,28 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
                 print_json(summary)
             else:
                 print_summary(summary, command.verbose)
+    if command.plot or command.report:
+        _write_pictures(path, record, inputs, command, output.overwrite)
     if command.strict:
         _refuse_failed(path, [record])
+
+
+def _write_pictures(path: str, record: Record, inputs: InputOptions, command: CommandOptions, overwrite: bool) -> None:
+    """The picture and the page on a result."""
+    from diffim_decorr.assessment import assess_file
+    from diffim_decorr.io.output.layouts import output_paths
+
+    images = record.inputs
+    known = QaOptions(
+        before=images["difference"],
+        sci=images["science"],
+        tmpl=images["template"],
+        kernel=inputs.kernel,
+        convolved=next(own.convolved for own in record.options if isinstance(own, Options)),
+        dq_bad=inputs.dq_bad,
+    )
+    layout = next(own.layout for own in record.options if isinstance(own, OutputOptions))
+    write_pictures(assess_file(output_paths(path, layout)[0], known), command.plot, command.report, overwrite)
 
 
 def _refuse_failed(path: str, records: list[Record]) -> None:
@@ -113,7 +140,7 @@ def _run_all(
     with progress_on_terminal(command.quiet) as progress:
         path, failures, count = decorrelate_mosaic(
             *images, inputs, options, output,
-            others=(command,), guarded=guarded_files(), progress=progress, told=told,
+            others=(command,), command=typed(), guarded=guarded_files(), progress=progress, told=told,
         )  # fmt: skip
     seconds = perf_counter() - start
     with tell(path):

@@ -15,6 +15,7 @@ from diffim_decorr.plots import draw_panel, panels_of
 from diffim_decorr.qa.score import FIGURES
 from diffim_decorr.record import Measured
 from diffim_decorr.report.environment import number, template
+from diffim_decorr.report.notes import notes_on
 
 __all__ = ("page_of",)
 
@@ -54,6 +55,7 @@ def page_of(assessment: Assessment) -> str:
         shape=assessment.shape,
         made_by=assessment.made_by,
         verdict=assessment.verdict,
+        notes=list(notes_on(assessment)),
         rows=list(_rows(assessment)),
         pixels=assessment.score.pixels,
         pictures=pictures,

@@ -188,3 +188,26 @@ def test_wrong_usage(folder: Path, arguments: tuple[str, ...], says: str) -> Non
 
 def test_images_of_another_size(folder: Path) -> None:
     refused(folder, "pixels", "qa", "white.fits", "--sci", "sci.fits", status=3)
+
+
+def test_a_run_writes_picture_and_page(folder: Path, tmp_path: Path) -> None:
+    inputs = ("sci.fits", "tmpl.fits", "diff.fits", "--kernel", "kernel.fits")
+    out, page, picture = (tmp_path / name for name in ("o.fits", "o.html", "o.png"))
+    succeed(folder, "run", *inputs, "-o", out, "-q", "--report", page, "--plot", picture)
+    text = page.read_text(encoding="utf-8")
+    assert '<span class="badge ok">ok</span>' in text
+    # With everything that the run knew: the difference before, and the matching kernel.
+    for name in ("before_zoom", "kernel", "psi", "ratio"):
+        assert f'id="picture-{name}"' in text
+    assert "decorr run sci.fits tmpl.fits diff.fits" in text
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    # What is there is not replaced unasked, and nothing is begun that could not be finished.
+    refused(folder, "exists", "run", *inputs, "-o", tmp_path / "p.fits", "--report", page, status=2)
+    assert not (tmp_path / "p.fits").exists()
+    for option, value, says in (("--plot", "x.doc", "must be one of"), ("--report", "x.txt", ".html")):
+        refused(folder, says, "run", *inputs, "-o", tmp_path / "p.fits", option, tmp_path / value, status=2)
+    refused(folder, "--all-ext", "run", *inputs, "-o", tmp_path / "p.fits", "--all-ext", "--plot", picture, status=2)
+
+
+def test_pages_of_one_image_only(folder: Path) -> None:
+    refused(folder, "decorr report", "qa", "white.fits", "plain.fits", "--report", "x.html", status=2)

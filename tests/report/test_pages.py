@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from diffim_decorr import Exposure, InputError, assess, write_grid_kernel
+from diffim_decorr import Exposure, InputError, assess, decorrelate, write_grid_kernel
 from diffim_decorr.plots import PANELS, draw_assessment, panels_of
 from diffim_decorr.report.index import Entry, entries_of, index_of
+from diffim_decorr.report.notes import notes_on
 from diffim_decorr.report.page import page_of
 from support.browser import browser, console, needs_browser
 from support.command import succeed
@@ -285,3 +286,67 @@ def test_a_thousand_rows_stay_quick(window: Any, tmp_path: Path) -> None:
     )
     assert len(values) == 1000
     assert values == sorted(values, reverse=True)
+
+
+def test_a_result_in_memory(tmp_path: Path) -> None:
+    """Judged and drawn with what it knows of itself: its kernel, and the difference that is handed over."""
+    kernel = gaussian(15, 1.4)
+    science, template = noise_pair(40, (260, 280), 1.0, 2.0)
+    difference = Exposure(science - convolved(template, kernel))
+    result = decorrelate(Exposure(science, np.ones(science.shape)), Exposure(template, 2.0), difference, kernel)
+    found = result.assess(before=difference)
+    assert found.verdict.status == "ok"
+    assert found.psi is not None
+    assert found.figures["max_abs_rho_before"].value > 0.05
+    drawn = result.plot(tmp_path / "result.pdf", before=difference)
+    assert "Decorrelation kernel" in [axis.get_title() for axis in drawn.axes]
+    assert (tmp_path / "result.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_pages_beside_results(night: Path, tmp_path: Path) -> None:
+    """Those that are missing are written and linked; a broken file has none, and is said."""
+    for k in (0, 1):
+        (tmp_path / f"o{k}.fits").write_bytes((night / f"out{k}.fits").read_bytes())
+    done = succeed(tmp_path, "report", "o0.fits", "o1.fits", "--pages")
+    assert done.stdout == "report.html: 2 images\n"
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for k in (0, 1):
+        assert f'<a href="o{k}.html">' in text
+        assert (tmp_path / f"o{k}.html").exists()
+
+
+# What stands out, in words
+
+
+def _image(seed: int = 50) -> np.ndarray:
+    return white(np.random.default_rng(seed), (400, 420))
+
+
+def _notes(image: np.ndarray) -> str:
+    return " ".join(notes_on(assess(Exposure(image, np.ones(image.shape)))))
+
+
+def test_perfect_noise_needs_no_words() -> None:
+    assert _notes(_image()) == ""
+
+
+def test_power_at_large_scales_is_explained() -> None:
+    image = _image()
+    image += 0.1 * np.sin(np.arange(420) / 12)
+    assert "power at large scales" in _notes(image)
+
+
+@pytest.mark.parametrize(("sign", "says"), [(-1, "more negative peaks"), (1, "more positive peaks")])
+def test_peaks_of_one_sign_are_explained(sign: int, says: str) -> None:
+    image = _image()
+    image[20::40, 20::40] += sign * 15
+    text = _notes(image)
+    assert says in text
+    assert ("defects of the template" in text) == (sign < 0)
+    assert "beyond 5 sigma" in text
+
+
+def test_noise_that_varies_is_explained() -> None:
+    image = _image()
+    image[:, 200:] *= 1.2
+    assert "from cell to cell" in _notes(image)

@@ -67,9 +67,9 @@ def is_output(path: str) -> bool:
         return False
 
 
-def default_output(difference: str) -> str:
-    """The difference's name with ``_decorr`` before its ending, of which outputs are not written as bzip2."""
-    return _inserted(re.sub(r"\.bz2$", "", difference, flags=re.IGNORECASE), "_decorr")
+def default_output(difference: str, added: str = "_decorr") -> str:
+    """The difference's name with a text before its ending, of which outputs are not written as bzip2."""
+    return _inserted(re.sub(r"\.bz2$", "", difference, flags=re.IGNORECASE), added)
 
 
 def _inserted(path: str, text: str) -> str:

@@ -39,7 +39,11 @@ def provenance_cards(record: Record) -> list[fits.Card]:
 def _cards(record: Record) -> Iterator[tuple[str, Any, str]]:
     yield "DCVERS", __version__, "version of decorr"
     yield "DCDATE", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), "[UTC] time of decorrelation"
+    if record.command:
+        yield "DCCMD", record.command, ""
     yield from record.input_cards
+    for k, (name, value) in enumerate(record.prints.items(), 1):
+        yield f"DCSUM{k}", f"{value} {name}", ""
     for options in record.options:
         yield from option_cards(options)
     yield from _figure_cards(record.kernel)

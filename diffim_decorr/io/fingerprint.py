@@ -1,0 +1,32 @@
+"""Telling whether a file is still the one that was read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+__all__ = ("fingerprint",)
+
+# A checksum of so many bytes in so many places tells files apart as well as one of all that they hold, unless somebody
+# changes single pixels on purpose; and reading them takes milliseconds.
+_BLOCKS, _LENGTH = 32, 32_768
+
+
+def fingerprint(path: str) -> str:
+    """Size in bytes and a checksum (BLAKE2b, 16 digits) of 1 MiB spread evenly over a file, or all of a smaller one.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size <= _BLOCKS * _LENGTH:
+            digest.update(file.read())
+        else:
+            for k in range(_BLOCKS):
+                file.seek((size - _LENGTH) * k // (_BLOCKS - 1))
+                digest.update(file.read(_LENGTH))
+    return f"{size}:{digest.hexdigest()}"
