@@ -47,11 +47,14 @@ class Run:
 
 
 class Figure(NamedTuple):
-    """What came of a run: its verdict with the figures that gave it, and pulls by name of figure."""
+    """What came of a run: its verdict with the figures that gave it, and pulls by name of figure; the same of qa."""
 
     status: str
     reasons: tuple[str, ...]
     pulls: dict[str, float]
+    qa_status: str
+    qa_reasons: tuple[str, ...]
+    qa_pulls: dict[str, float]
 
 
 def runs_of(count: int, seed: int = 2026) -> list[Run]:
@@ -120,8 +123,15 @@ def measured(run: Run) -> Figure:
         result = decorrelate(
             *images, kernel, spatial=run.spatial, convolved=run.convolved, psf=gaussian(21, 1.5), threads=1
         )
-    reasons = tuple(reason.figure for reason in result.verdict.reasons)
-    return Figure(result.verdict.status, reasons, dict(_pulls(result.qa.tree())))
+    judged = result.assess(before=images[2], science=images[0], template=images[1], threads=1)
+    return Figure(
+        result.verdict.status,
+        tuple(reason.figure for reason in result.verdict.reasons),
+        dict(_pulls(result.qa.tree())),
+        judged.verdict.status,
+        tuple(reason.figure for reason in judged.verdict.reasons),
+        dict(_pulls(judged.tree()["figures"])),
+    )
 
 
 def _pulls(tree: dict[str, Any], name: str = "") -> Iterator[tuple[str, float]]:
@@ -131,35 +141,46 @@ def _pulls(tree: dict[str, Any], name: str = "") -> Iterator[tuple[str, float]]:
             yield from _pulls(value, f"{name}.{key}".strip("."))
         elif f"{key}_error" in tree:
             yield key, (value - tree[f"{key}_expected"]) / tree[f"{key}_error"]
-    if "error" in tree and name != "cell_spread" and not name.endswith("_5") and tree["error"] > 0:
+    if tree.get("error") and name != "cell_spread" and not name.endswith("_5"):
         yield name, (tree["value"] - tree["expected"]) / tree["error"]
 
 
 def page(runs: Sequence[Run], figures: Sequence[Figure], minutes: float, date: str) -> str:
     """The page with the figures."""
-    statuses = Counter(figure.status for figure in figures)
-    reasons = Counter(reason for figure in figures for reason in set(figure.reasons))
-    names = sorted({name for figure in figures for name in figure.pulls})
-    rows = []
-    for name in names:
-        pulls = np.array([figure.pulls[name] for figure in figures if np.isfinite(figure.pulls.get(name, np.nan))])
-        rows.append(
-            f"| `{name}` | {len(pulls)} | {pulls.mean():+.2f} ± {pulls.std() / len(pulls) ** 0.5:.2f} | "
-            f"{pulls.std():.2f} | {np.abs(pulls).max():.1f} |"
+    run, qa = (Counter(statuses) for statuses in zip(*((f.status, f.qa_status) for f in figures), strict=True))
+    verdicts = [
+        f"| `{command}` | {found['ok']} | {found['check']} | {found['fail']} | {_listed(reasons)} |"
+        for command, found, reasons in (
+            ("decorr run", run, [f.reasons for f in figures]),
+            ("decorr qa", qa, [f.qa_reasons for f in figures]),
         )
-    listed = ", ".join(f"`{reason}` in {count}" for reason, count in sorted(reasons.items())) or "none"
+    ]
     return _PAGE.format(
         count=len(runs),
         minutes=minutes,
         date=date,
-        ok=statuses["ok"],
-        check=statuses["check"],
-        fail=statuses["fail"],
-        listed=listed,
-        rows="\n".join(rows),
+        verdicts="\n".join(verdicts),
+        rows="\n".join(_rows([f.pulls for f in figures])),
+        qa_rows="\n".join(_rows([f.qa_pulls for f in figures])),
         mean=MEAN,
         width=WIDTH,
     )
+
+
+def _listed(reasons: Sequence[Sequence[str]]) -> str:
+    """Figures that were given as reasons, and in how many runs."""
+    counts = Counter(name for own in reasons for name in set(own))
+    return ", ".join(f"`{name}` in {count}" for name, count in sorted(counts.items())) or "none"
+
+
+def _rows(runs: Sequence[dict[str, float]]) -> Iterator[str]:
+    """A row for each figure."""
+    for name in sorted({name for own in runs for name in own}):
+        pulls = np.array([own[name] for own in runs if np.isfinite(own.get(name, np.nan))])
+        yield (
+            f"| `{name}` | {len(pulls)} | {pulls.mean():+.2f} ± {pulls.std() / len(pulls) ** 0.5:.2f} | "
+            f"{pulls.std():.2f} | {np.abs(pulls).max():.1f} |"
+        )
 
 
 _PAGE = """\
@@ -176,11 +197,11 @@ figure.
 
 ## Verdicts
 
-| ok | check | fail |
-| --- | --- | --- |
-| {ok} | {check} | {fail} |
+| command | ok | check | fail | reasons |
+| --- | --- | --- | --- | --- |
+{verdicts}
 
-Reasons given: {listed}.
+`decorr qa` had the difference before, science image and template, too.
 
 ## Figures
 
@@ -191,6 +212,12 @@ within {width} of these.
 | figure | runs | mean of pulls | width | largest |
 | --- | --- | --- | --- | --- |
 {rows}
+
+Of `decorr qa`:
+
+| figure | runs | mean of pulls | width | largest |
+| --- | --- | --- | --- | --- |
+{qa_rows}
 
 `cell_spread`, which is 0 where no spread stands out, has no such pulls, and of the pixels beyond 5 σ less than one is
 expected.

@@ -44,6 +44,8 @@ Array = NDArray[Any]
 #: Version of the form of `Assessment.tree`: what means something else gets a new number.
 SCHEMA = 1
 _OURS = "DCVERS"
+# Pixels that a run computed from too few: what they have is no noise to be judged.
+_SPOILT = ("NO_DATA", "EDGE", "DECORR_BAD")
 _COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
 
@@ -307,17 +309,16 @@ def _assessed(
     settings = Options(
         convolved=options.convolved, threads=options.threads, noise=_noise_of(header), bad_planes=options.bad_planes
     )
-    if kernel is not None and ours is not None and before is None:
-        raise UsageError(f"{image.name}: has been decorrelated; the kernel says what its noise was before: --before")
     raw = ours is None and before is None
     model = None
-    if kernel is not None and science is not None and template is not None:
+    # What noise the difference of a run had was judged by the run, which knew more of the inputs.
+    if kernel is not None and science is not None and template is not None and ours is None:
         model = _model(science, template, image if before is None else before, kernel, settings, warnings)
     matching = kernel.kernel if isinstance(kernel, MatchingKernel) else kernel
     own = image.psf if psf is None else psf
     score = score_of(
         image,
-        options.bad_planes,
+        (*options.bad_planes, *_SPOILT),
         before=before,
         inputs=[source for source in (science, template) if source is not None],
         psf=own if own is None or isinstance(own, SpatialKernel) else np.asarray(own, float),

@@ -349,7 +349,7 @@ class CommandOptions(Declared):
     verbose: bool = option(False, "Also print how the result was made.", short="-v")
     strict: bool = option(False, "End with status 4 if the verdict is fail; the output is written all the same.")
     plot: str | None = option(
-        None, "Also draw what was found of the result on one page, as PNG, PDF, SVG …", metavar="PICTURE"
+        None, "Also draw what was found of the result on one page, as PNG, PDF or SVG.", metavar="PICTURE"
     )
     report: str | None = option(None, "Also write a page with figures and pictures of the result.", metavar="PAGE.html")
 

@@ -107,7 +107,7 @@ class Result:
         return f"<table><caption>decorrelated difference</caption>{cells}</table>"
 
     def assess(self, **known: Any) -> Assessment:
-        """Judge the result as `diffim_decorr.assess` does; the parameters are those: the difference before, and so on."""
+        """Judge the result as `diffim_decorr.assess` does, with what it takes: the difference before, and so on."""
         from diffim_decorr.assessment import assess
 
         return assess(self.exposure, psi=self.decorrelation_kernel, **known)

@@ -29,6 +29,8 @@ class Spectrum:
         Cycles per pixel, middles of bins (k,).
     power, error
         As measured, and its statistical error.
+    independent
+        To how many independent bins they amount: neighbouring ones have much in common.
     model
         As it is supposed to be; None if nothing is known.
     """
@@ -36,6 +38,7 @@ class Spectrum:
     frequency: Array
     power: Array
     error: Array
+    independent: float
     model: Array | None
 
 
@@ -59,7 +62,7 @@ def spectrum_of(rho: Array, pairs: Array, model: Array | None) -> Spectrum:
     k = np.fft.fftfreq(_GRID)
     radius = np.hypot(*np.meshgrid(k, k, indexing="ij"))
     edges = np.linspace(0, 0.5 * 2**0.5, _BINS + 1)
-    frequency, power, error, expected = [], [], [], []
+    frequency, power, expected, scaled = [], [], [], []
     number = np.maximum(pairs, 1.0)
     for low, high in itertools.pairwise(edges):
         ring = (radius >= low) & (radius < high if high < edges[-1] else radius <= high)
@@ -68,12 +71,15 @@ def spectrum_of(rho: Array, pairs: Array, model: Array | None) -> Spectrum:
         frequency.append(float(radius[ring].mean()))
         power.append(float(np.sum(weights * rho)))
         expected.append(np.nan if model is None else float(np.sum(weights * model)))
-        # Opposite lags are the same number.
-        variance = 2 * weights**2 / number
-        variance[middle, middle] = 0
-        error.append(float(np.sqrt(variance.sum())))
+        # Opposite lags are the same number; that at zero lag is 1 by definition.
+        part = weights * np.sqrt(2 / number)
+        part[middle, middle] = 0
+        scaled.append(part.ravel())
     known = None if model is None else np.array(expected)
-    return Spectrum(np.array(frequency), np.array(power), np.array(error), known)
+    covariance = np.array(scaled) @ np.array(scaled).T
+    error = np.sqrt(np.diag(covariance))
+    independent = len(error) ** 2 / float(np.sum((covariance / np.outer(error, error)) ** 2))
+    return Spectrum(np.array(frequency), np.array(power), error, independent, known)
 
 
 def flatness(spectrum: Spectrum) -> Measured:
@@ -81,4 +87,4 @@ def flatness(spectrum: Spectrum) -> Measured:
     if spectrum.model is None:
         return Measured()
     pulls = (spectrum.power - spectrum.model) / spectrum.error
-    return Measured(float(np.mean(pulls**2)), 1.0, float((2 / len(pulls)) ** 0.5))
+    return Measured(float(np.mean(pulls**2)), 1.0, float((2 / spectrum.independent) ** 0.5))

@@ -19,6 +19,8 @@ __all__ = ("Pixels",)
 
 Array = NDArray[Any]
 
+# Peaks are counted near whatever may be a peak of the inputs' own noise, which the difference has as well.
+_NO_NOISE = 10.0 / 4.0
 # An image that is its own source mask keeps what stands out less than 6 σ, not 4: that is to be counted.
 _OWN = 6.0 / 4.0
 
@@ -43,6 +45,7 @@ class Pixels:
     ) -> None:
         self.exposure, self.before, self.inputs = exposure, before, inputs
         self._bad_planes = bad_planes
+        self._sigmas: list[float] = []
 
     def read(self, box: Box) -> tuple[Array, Array, Array, Array | None]:
         """Image, variance, which pixels are good, and the mask, in a box."""
@@ -78,10 +81,19 @@ class Pixels:
             scatter.append(_robust(smooth[-1][use]))
         return Window(box, before, image, variance, tuple(flat), use, flagged, tuple(smooth), tuple(scatter))
 
+    def searched(self, window: Window) -> Array:
+        """Where peaks are counted: good pixels away from what is a source of the inputs without any doubt."""
+        use = self.read(window.box)[2]
+        for smooth, sigma in zip(window.smooth, self._sigmas, strict=False):
+            mask_sources(use, smooth, sigma * _NO_NOISE)
+        return use
+
     def mask_sources(self, windows: Sequence[Window]) -> None:
         """Leave out pixels near sources of the inputs, or near what stands far out of the image itself."""
+        self._sigmas = []
         for k in range(max(1, len(self.inputs))):
             sigma = typical([window.scatter[k] for window in windows])
+            self._sigmas += [sigma] if self.inputs else []
             for window in windows:
                 mask_sources(window.use, window.smooth[k], sigma if self.inputs else sigma * _OWN)
 

@@ -224,7 +224,7 @@ def score_of(
         "spectrum_chi2": flatness(spectrum) if enough else Measured(),
         **({"peaks": _peaks(parts, measure.psf_at(width / 2, height / 2))} if enough else {}),
         **({"residual": _residual(parts)} if inputs else {}),
-        **_background(cells),
+        **_background(cells, exposure.shape),
         "flagged": Measured(numbers["flagged"]),
     }
     order = {name: figures[name] for name in FIGURES if name in figures}
@@ -290,8 +290,7 @@ class _Measure:
         )
         box = window.box
         psf = self.psf_at((box.x0 + box.x1 - 1) / 2, (box.y0 + box.y1 - 1) / 2)
-        # What stands out of an image that is its own source mask is what is to be counted.
-        searched = use if self.pixels.inputs else self.pixels.read(box)[2]
+        searched = self.pixels.searched(window)
         residual = np.where(searched, window.after - np.float32(level), np.float32(0))
         snr, known = matched_filter(residual, window.variance, searched, psf)
         part.searched = int(np.count_nonzero(known))
@@ -375,7 +374,7 @@ def _residual(parts: list[_Part]) -> Measured:
     return Measured(product / square, 0.0, square**-0.5) if square > 0 else Measured()
 
 
-def _background(cells: Cells) -> dict[str, Found]:
+def _background(cells: Cells, shape: tuple[int, int]) -> dict[str, Found]:
     """Level and gradients across the field, in units of the noise, from the medians of cells."""
     known = np.isfinite(cells.level)
     if np.count_nonzero(known) < 4:
@@ -383,11 +382,17 @@ def _background(cells: Cells) -> dict[str, Found]:
     y, x = np.nonzero(known)
     rows, columns = cells.level.shape
     # Positions from -1/2 to 1/2: the slopes are differences between opposite borders.
-    terms = np.column_stack([np.ones(len(x)), (x + 0.5) / columns - 0.5, (y + 0.5) / rows - 0.5])
+    edges = [np.minimum(np.arange(count + 1) * CELL, n) for n, count in zip(shape, (rows, columns), strict=True)]
+    along_y, along_x = ((edge[1:] + edge[:-1]) / 2 / n - 0.5 for edge, n in zip(edges, shape, strict=True))
+    terms = np.column_stack([np.ones(len(x)), along_x[x], along_y[y]])
     values = cells.level[known]
-    spread = np.clip(values, *np.percentile(values, [2, 98]))
-    solution, *_ = np.linalg.lstsq(terms, spread, rcond=None)
-    covariance = np.linalg.pinv(terms.T @ terms) * max(float(np.var(spread - terms @ solution)), 1e-30)
-    errors = np.sqrt(np.diag(covariance))
+    clipped = np.clip(values, *np.percentile(values, [2, 98]))
+    # The medians of cells are as good as they have pixels.
+    weights = np.sqrt(np.outer(*map(np.diff, edges))[known] * (1 - cells.flagged[known]))
+    solution, *_ = np.linalg.lstsq(terms * weights[:, None], clipped * weights, rcond=None)
+    residuals = (values - terms @ solution) * weights
+    freedom = max(len(x) - 3, 1)
+    covariance = np.linalg.pinv((terms * weights[:, None]).T @ (terms * weights[:, None]))
+    errors = np.sqrt(np.diag(covariance) * max(float(residuals @ residuals) / freedom, 1e-30))
     found = [Measured(float(value), 0.0, float(error)) for value, error in zip(solution, errors, strict=True)]
     return {"background": dict(zip(("level", "gradient_x", "gradient_y"), found, strict=True))}

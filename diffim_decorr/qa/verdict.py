@@ -38,7 +38,7 @@ _FAR = 0.01  # correlation at every lag from 6 to 20
 _PEAKS = 0.5  # more of them than expected
 _RESIDUAL = 0.02
 _BACKGROUND = 0.1, 0.3  # level, and difference between borders, in units of the noise
-_DECORRELATE = "decorrelate it with decorr run, or take the correlation into account"
+_DECORRELATE = "decorrelate the difference as it was subtracted with decorr run, or take the correlation into account"
 _BEYOND = {"4": 3.167124e-5, "5": 2.866516e-7}
 
 
@@ -66,6 +66,9 @@ def verdict_on(
         reason = Reason("check", "pixels_used", qa.pixels_used, np.nan, 1000, text, "look at the image and its masks")
         return Verdict((reason,))
     found = list(_reasons(qa, evidence, options, raw))
+    if raw and any(reason.figure == "max_abs_rho_after" for reason in found):
+        # Of noise that nobody has whitened it says nothing more.
+        found = [reason for reason in found if reason.figure.split(".")[0] not in ("block_std", "psf_scatter")]
     if _of_noise(found):
         # Noise that is not what it was taken for has peaks and wanders by itself.
         more = [reason for reason in more if reason.figure.split(".")[0] not in ("peaks", "rho_chi2_far")]

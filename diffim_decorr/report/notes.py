@@ -22,8 +22,8 @@ def notes_on(assessment: Assessment) -> Iterator[str]:
     if white and _off(wide, _NOTABLE):
         yield (
             f"Neighbouring pixels are not correlated, but means over 32 x 32 pixels scatter {wide.value:.2f} times as "
-            "much as the variance plane says: there is power at large scales, of a background that is left in, of faint "
-            "extended sources, or of the detector. Whitening keeps it, for it is in the inputs as it is in the "
+            "much as the variance plane says: there is power at large scales, of a background that is left in, of "
+            "faint extended sources, or of the detector. Whitening keeps it, for it is in the inputs as it is in the "
             "difference; a background that is subtracted takes it off."
         )
     above, below = (figures.get(f"peaks.{side}_4", Measured()) for side in ("above", "below"))
@@ -35,8 +35,8 @@ def notes_on(assessment: Assessment) -> Iterator[str]:
             side = "template" if difference > 0 else "science image"
             yield (
                 f"There are more {more} peaks than {less} ones ({max(below.value, above.value):.0f} and "
-                f"{min(below.value, above.value):.0f} beyond 4 sigma): noise knows no sign, so these are defects of the "
-                f"{side}, or what was there and is not in the other image."
+                f"{min(below.value, above.value):.0f} beyond 4 sigma): noise knows no sign, so these are defects of "
+                f"the {side}, or what was there and is not in the other image."
             )
     for sigma in (5, 4):
         high, low = (figures.get(f"tails.{side}_{sigma}", Measured()) for side in ("above", "below"))

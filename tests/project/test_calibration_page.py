@@ -18,8 +18,9 @@ def test_the_page_is_written(tmp_path: Path) -> None:
     page = tmp_path / "docs" / "calibration.md"
     output_of(sys.executable, SCRIPT, "--runs", "4", "--output", page)
     text = page.read_text(encoding="utf-8")
-    assert "| 4 | 0 | 0 |" in text
-    for name in ("snr_std", "max_abs_rho_after", "block_std.16", "spectrum_chi2", "tails.below_4"):
+    for command in ("run", "qa"):
+        assert f"| `decorr {command}` | 4 | 0 | 0 | none |" in text
+    for name in ("snr_std", "max_abs_rho_after", "block_std.16", "spectrum_chi2", "tails.below_4", "peaks.above_4"):
         assert f"| `{name}` | 4 |" in text
     assert max(map(len, (row for row in text.splitlines() if not row.startswith("|")))) <= 120
 
