@@ -19,6 +19,9 @@ __all__ = ("Pixels",)
 
 Array = NDArray[Any]
 
+# Sources begin here and not at 4 σ, as those of `mask_sources` do: so few peaks of noise are taken for sources that the
+# correlation which that brings about is not seen.
+_SOURCES = 4.6 / 4.0
 # Peaks are counted near whatever may be a peak of the inputs' own noise, which the difference has as well.
 _NO_NOISE = 10.0 / 4.0
 # An image that is its own source mask keeps what stands out less than 6 σ, not 4: that is to be counted.
@@ -95,7 +98,7 @@ class Pixels:
             sigma = typical([window.scatter[k] for window in windows])
             self._sigmas += [sigma] if self.inputs else []
             for window in windows:
-                mask_sources(window.use, window.smooth[k], sigma if self.inputs else sigma * _OWN)
+                mask_sources(window.use, window.smooth[k], sigma * (_SOURCES if self.inputs else _OWN))
 
 
 def _robust(values: Array) -> float:

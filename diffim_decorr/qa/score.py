@@ -39,9 +39,9 @@ LAG = 20
 _NEAR = 5  # lags of max_abs_rho
 _PEAKS = (4.0, 5.0)
 _FEWEST = 1000
-# Sources that stand so many σ out of the smoothed science image stand 20 out of its pixels: the science image's own
-# noise, which the difference has as well, then looks like no more than 1/20² of a residual.
-_BRIGHT = 100.0
+# Sources that stand so many σ out of the smoothed science image stand 40 out of its pixels: the science image's own
+# noise, which the difference has as well, then looks like no more than 1/40² of a residual.
+_BRIGHT = 200.0
 _MOST = 8.0
 #: Bins of the histogram (65,); what is beyond is in the first and the last.
 EDGES = np.linspace(-_MOST, _MOST, 65)
