@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.signal import fftconvolve
-from scipy.special import log_ndtr, ndtri_exp
 
 from diffim_decorr import Exposure, decorrelate, read_exposure, read_kernel
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.sources import mask_sources, smoothed
+from diffim_decorr.qa.peaks import expected_peaks
 
-__all__ = ("METHODS", "Field", "Tally", "expected_peaks", "matched_filter", "peaks", "simulated", "survey")
+__all__ = ("METHODS", "Field", "Tally", "matched_filter", "peaks", "simulated", "survey")
 
 Array = NDArray[Any]
 
@@ -90,30 +90,6 @@ def _odd(psf: Array) -> Array:
 def peaks(significance: Array, use: Array, threshold: float) -> int:
     """Number of pixels above a threshold that are larger than their eight neighbours."""
     return int(np.count_nonzero((significance > threshold) & (significance == maximum_filter(significance, 3)) & use))
-
-
-def expected_peaks(psf: Array, threshold: float, draws: int = 50_000) -> float:
-    """Number of such peaks per pixel in white Gaussian noise that was filtered with its PSF.
-
-    It is P(z > t) times the probability that z is larger than its eight neighbours if it is above t. The latter is a
-    mean over z drawn from the tail and neighbours drawn from their distribution given z, which the PSF's
-    autocorrelation determines.
-    """
-    psf = _odd(psf)
-    auto = fftconvolve(psf, psf[::-1, ::-1], "full")
-    cy, cx = auto.shape[0] // 2, auto.shape[1] // 2
-    auto = auto / auto[cy, cx]
-    places = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
-    with_centre = np.array([auto[cy + dy, cx + dx] for dy, dx in places])
-    mutual = np.array([[auto[cy + a - c, cx + b - d] for c, d in places] for a, b in places])
-    values, vectors = np.linalg.eigh(mutual - np.outer(with_centre, with_centre))
-    root = vectors * np.sqrt(np.maximum(values, 0))
-    rng = np.random.default_rng(0)
-    # Of the tail beyond t by inversion: Q(z) is uniform below Q(t).
-    centre = -ndtri_exp(log_ndtr(-threshold) + np.log(rng.uniform(size=draws)))
-    neighbours = centre[:, None] * with_centre + rng.normal(size=(draws, 8)) @ root.T
-    highest = np.mean(np.all(neighbours < centre[:, None], axis=1))
-    return float(np.exp(log_ndtr(-threshold)) * highest)
 
 
 # What it is counted in

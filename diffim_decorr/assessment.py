@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -208,8 +209,8 @@ def assess(
     before: Any = None,
     science: Any = None,
     template: Any = None,
-    kernel: MatchingKernel | SpatialKernel | str | None = None,
-    psf: ArrayLike | SpatialKernel | None = None,
+    kernel: MatchingKernel | SpatialKernel | str | os.PathLike[str] | None = None,
+    psf: ArrayLike | SpatialKernel | os.PathLike[str] | None = None,
     psi: DecorrelationKernel | None = None,
     **options: Any,
 ) -> Assessment:
@@ -225,9 +226,11 @@ def assess(
     science, template
         What it was made of: they show where sources are, and what is left of them.
     kernel
-        The matching kernel; with science image and template it says what the spectrum has to be.
+        The matching kernel, or the name of its file; with science image and template it says what the spectrum of a raw
+        difference has to be.
     psf
-        PSF of the image for the matched filter; the image's own by default, or a Gaussian of 1.5 pixels.
+        PSF of the image for the matched filter, or the name of its file; the image's own by default, or a Gaussian of
+        1.5 pixels.
     psi
         The decorrelation kernel, for pictures.
     **options
@@ -255,8 +258,10 @@ def assess(
         (image, "image"), (before, "difference"), (science, "science"), (template, "template"),
     )]  # fmt: skip
     assert exposures[0] is not None
-    if isinstance(kernel, str):
+    if isinstance(kernel, str | os.PathLike):
         kernel = load_kernel(kernel, exposures[0].shape, exposures[0].header)
+    if isinstance(psf, str | os.PathLike):
+        psf = read_psf(psf, exposures[0].xy0)
     return _assessed(exposures[0], settings, *exposures[1:], kernel=kernel, psf=psf, psi=psi)
 
 
@@ -295,17 +300,17 @@ def _assessed(
             raise InputError(f"{other.name}: has {mine} pixels, but {image.name} has {its}")
     header: Mapping[str, Any] = image.header or {}
     ours = str(header[_OURS]) if _OURS in header else None if psi is None else __version__
+    unit = working_unit([image])
+    if unit != 1:
+        # Figures are ratios; in this unit squares of pixels fit single precision.
+        image = image.scaled(unit)
+        before, science, template = (None if e is None else e.scaled(unit) for e in (before, science, template))
     if image.variance_plane is None:
         image = _with_variance(image, options.bad_planes)
         warnings.append(
             f"{image.name}: has no variance plane; the variance of its background is measured, and snr_std, its spread "
             "and the scatters say nothing about the variance (--variance, --noise, --weight)"
         )
-    unit = working_unit([image])
-    if unit != 1:
-        # Figures are ratios; in this unit squares of pixels fit single precision.
-        image = image.scaled(unit)
-        before, science, template = (None if e is None else e.scaled(unit) for e in (before, science, template))
     settings = Options(
         convolved=options.convolved, threads=options.threads, noise=_noise_of(header), bad_planes=options.bad_planes
     )

@@ -70,7 +70,9 @@ class Pixels:
         image, variance, use, _ = self.read(box)
         flagged = 1 - float(use.mean())
         before = image if self.before is None else self.before.image_plane.read(box).astype(np.float32)
-        use &= np.isfinite(before)
+        missing = None if self.before is None else self.before.absent(before)
+        if missing is not None:
+            use &= ~missing
         flat, smooth, scatter = [], [], []
         for source in self.inputs:
             pixels = source.image_plane.read(box).astype(np.float32)

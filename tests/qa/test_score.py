@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from astropy.io import fits
 from scipy.ndimage import gaussian_filter
 
 from diffim_decorr import Exposure, assess
@@ -212,6 +215,21 @@ def test_before_and_after() -> None:
     assert found.figures["max_abs_rho"].value < 0.01
 
 
+def test_the_fill_of_the_difference_before_is_no_noise() -> None:
+    before = convolved(noise(15), gaussian(15, 1.4)) + 50
+    before[:200] = 1e-30
+    found = assess(Exposure(noise(16), np.ones(SHAPE)), before=Exposure(before, missing_value=1e-30))
+    assert found.figures["max_abs_rho_before"].value == pytest.approx(np.exp(-1 / (4 * 1.4**2)), abs=0.03)
+
+
+def test_kernels_and_psfs_by_the_names_of_their_files(tmp_path: Path) -> None:
+    fits.writeto(tmp_path / "psf.fits", gaussian(13, 2.5))
+    image = Exposure(noise(21), np.ones(SHAPE))
+    by_name, by_array = (assess(image, psf=psf) for psf in (tmp_path / "psf.fits", gaussian(13, 2.5)))
+    assert by_name.tree() == by_array.tree()
+    assert by_name.figures["peaks.above_4"].expected != assess(image).figures["peaks.above_4"].expected
+
+
 def test_too_few_pixels() -> None:
     found = assess(Exposure(noise(17, (25, 30)), np.ones((25, 30))))
     assert found.verdict.status == "check"
@@ -224,6 +242,9 @@ def test_units_do_not_matter() -> None:
     image, unit = noise(19), 2.0**-82
     usual = assess(Exposure(image.astype("f4"), np.ones(SHAPE))).figures
     small = assess(Exposure((image * unit).astype("f4"), np.full(SHAPE, unit**2))).figures
+    # Without a variance plane, the background's is measured in that unit, too.
+    bare = assess(Exposure((image * unit).astype("f4"))).figures
+    assert bare["max_abs_rho"].value == pytest.approx(usual["max_abs_rho"].value, rel=1e-3)
     for name, figure in usual.items():
         assert small[name].value == pytest.approx(figure.value, rel=1e-6, abs=1e-9), name
 
