@@ -155,6 +155,15 @@ def test_spectrum_of_a_correlation_function() -> None:
     assert (spectrum.error > 0).all()
 
 
+def test_errors_of_the_spectrum_are_those_of_noise() -> None:
+    """Over many images the squared deviations from white, in units of the error, are 1 on average."""
+    found = [
+        assess(Exposure(noise(100 + k, (200, 220)), np.ones((200, 220)))).figures["spectrum_chi2"] for k in range(40)
+    ]
+    error = np.mean([figure.error for figure in found]) / np.sqrt(len(found))
+    assert np.mean([figure.value for figure in found]) == pytest.approx(1, abs=4 * error)
+
+
 def test_residuals_of_sources() -> None:
     """A tenth of the flux of all stars is left in the difference."""
     rng = np.random.default_rng(10)
