@@ -255,6 +255,7 @@ def _job(exposure: Exposure, psi: DecorrelationKernel, options: ApplyOptions, un
     plane = exposure.variance_plane
     variances = () if plane is None else (VariancePlane(plane, plane_level(exposure, BAD_PLANES)),)
     boxes = parts_of(psi.kernel, Box(0, 0, exposure.shape[1], exposure.shape[0]))
+    none = (0,) * len(boxes)
     parts = [
         Part(
             box,
@@ -262,8 +263,9 @@ def _job(exposure: Exposure, psi: DecorrelationKernel, options: ApplyOptions, un
             mapped(kernel, _shares),
             KernelBank.of(mapped(kernel, np.square) if variances else SpatialKernel.identity()),
             margin=margin,
+            error=error,
         )
-        for (box, kernel), margin in zip(boxes, psi.margins or (0,) * len(boxes), strict=True)
+        for (box, kernel), margin, error in zip(boxes, psi.margins or none, psi.simplified or none, strict=True)
     ]
     return Job(
         image=exposure.image_plane,

@@ -8,7 +8,17 @@ import ducc0.fft
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ("forward", "good_size", "inverse", "kernel_transform")
+__all__ = (
+    "columns_of_symmetric",
+    "forward",
+    "forward_columns",
+    "forward_rows",
+    "good_size",
+    "inverse",
+    "inverse_columns",
+    "inverse_rows",
+    "kernel_transform",
+)
 
 Array = NDArray[Any]
 
@@ -37,15 +47,45 @@ def inverse(spectra: Array, width: int, out: Array | None = None) -> Array:
     return result
 
 
+def forward_rows(images: Array, out: Array) -> Array:
+    """The part of `forward` that goes along the rows of images (..., h, w)."""
+    result: Array = ducc0.fft.r2c(images, axes=(images.ndim - 1,), out=out)
+    return result
+
+
+def forward_columns(spectra: Array) -> Array:
+    """The part of `forward` that goes along the columns of spectra (h, w), which are overwritten."""
+    result: Array = ducc0.fft.c2c(spectra, axes=(0,), out=spectra)
+    return result
+
+
+def columns_of_symmetric(half: Array, height: int, out: Array) -> Array:
+    """The same for images that are the same when they are turned by half a circle: real, from rows 0 to h / 2."""
+    result: Array = ducc0.fft.c2r(half, axes=(0,), lastsize=height, forward=True, out=out)
+    return result
+
+
+def inverse_columns(spectra: Array) -> None:
+    """The part of `inverse` that goes along the columns of spectra (h, w), which are overwritten."""
+    ducc0.fft.c2c(spectra, axes=(0,), forward=False, inorm=2, out=spectra)
+
+
+def inverse_rows(spectra: Array, width: int, out: Array) -> None:
+    """The part of `inverse` that goes along the rows, after the other, for images (h, width)."""
+    ducc0.fft.c2r(spectra, axes=(1,), lastsize=width, forward=False, inorm=2, out=out)
+
+
 def kernel_transform(images: Array, shape: tuple[int, int], dtype: Any = np.complex128) -> Array:
     """Transforms of kernel images (..., h, w), their centres at the origin of a grid of the given shape."""
     height, width = images.shape[-2:]
-    place = np.ix_((np.arange(height) - height // 2) % shape[0], (np.arange(width) - width // 2) % shape[1])
-    result = np.empty((*images.shape[:-2], shape[0], shape[1] // 2 + 1), dtype)
-    padded = np.zeros(shape)
+    rows, columns = ((np.arange(n) - n // 2) % side for n, side in zip((height, width), shape, strict=True))
+    result = np.zeros((*images.shape[:-2], shape[0], shape[1] // 2 + 1), dtype)
+    padded = np.zeros((height, shape[1]))
     spectrum = np.empty(result.shape[-2:], np.complex128)
-    # One by one, so that large grids need little memory besides the result.
+    # One by one, so that large grids need little memory besides the result; and only those rows that are not zero.
     for image, out in zip(images.reshape(-1, height, width), result.reshape(-1, *spectrum.shape), strict=True):
-        padded[place] = image
-        out[...] = forward(padded, spectrum)
+        padded[:, columns] = image
+        spectrum[...] = 0
+        spectrum[rows] = ducc0.fft.r2c(padded, axes=(1,))
+        out[...] = ducc0.fft.c2c(spectrum, axes=(0,), out=spectrum)
     return result

@@ -77,6 +77,7 @@ class Result:
             self.product.shape,
             0.0 if noise is None else noise.svar + noise.tvar,
             self.product.margins,
+            self.product.simplified,
             options.replace_planes,
             options.bad_fraction,
             self.product.xy0,

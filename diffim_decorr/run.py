@@ -330,6 +330,7 @@ def _run(
         "noise decorrelated",
         whitening.decorrelation.psi,
         tuple(part.halo for part in job.parts),
+        tuple(part.error for part in job.parts),
         subtraction.unit != 1,
     )
     with create(product) as output:

@@ -127,7 +127,7 @@ def _job(
 ) -> Job:
     factors = factor * np.array([plane.factor for plane in noise.planes])
     parts = [
-        Part(part.box, part.psi, part.footprint, part.variance.scaled(factors), spreads)
+        Part(part.box, part.psi, part.footprint, part.variance.scaled(factors), spreads, error=part.simplified)
         for part, spreads in zip(decorrelation.parts, _spreads(subtraction, decorrelation), strict=True)
     ]
     return Job(

@@ -1,54 +1,39 @@
 """Convolving images with kernels that vary over the field, by tiled real FFTs.
 
 ``(K * I)(x) = sum_n c_n(x) (B_n * I)(x)`` is exact for a kernel of basis images and coefficient functions. Each tile
-is transformed once for all basis images; a constant kernel is the case of one basis image.
+is transformed once for all basis images, of which it takes the few sums that its own kernels are made of; a constant
+kernel is the case of one basis image.
 """
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diffim_decorr.engine.kernel_spectra import KernelSpectra, is_symmetric
+from diffim_decorr.engine.local import Group, Localizer, LocalKernels
 from diffim_decorr.engine.tiles import Tiling
-from diffim_decorr.fft import forward, inverse, kernel_transform
+from diffim_decorr.engine.workspace import Workspace
+from diffim_decorr.fft import forward, inverse_columns, inverse_rows
 from diffim_decorr.geometry import Box
 from diffim_decorr.kernels.bank import KernelBank
 from diffim_decorr.kernels.spatial import SpatialKernel
 
-__all__ = ("TileConvolver", "Workspace", "convolve")
+__all__ = ("TileConvolver", "convolve")
 
 Array = NDArray[Any]
+# Gives columns of the transform of one of several kernels.
+Transforms = Callable[[int, slice], Array]
 
 
-# Bytes that the transforms of all parts' kernels may take to be kept; of more each is made anew when it is wanted.
-_KEPT = 192 << 20
-
-
-class Workspace(threading.local):
-    """Arrays that a thread uses again for each tile: fetching them anew costs more than what is done with them.
-
-    Parameters
-    ----------
-    parts
-        How many parts of a field, each with kernels of its own, share it.
-    """
-
-    def __init__(self, parts: int = 1) -> None:
-        self._memory: dict[tuple[str, np.dtype[Any]], Array] = {}
-        #: Bytes that the transforms of the kernels of one part may take to be kept.
-        self.kept = _KEPT // parts
-
-    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
-        """The thread's own array of that name, shape and type, with whatever is in it."""
-        key, size = (name, np.dtype(dtype)), math.prod(shape)
-        if key not in self._memory or self._memory[key].size < size:
-            self._memory[key] = np.zeros(size, dtype)
-        return self._memory[key][:size].reshape(shape)
+# Columns, or rows, that are worked on at once, few enough to stay in a processor's cache.
+_BLOCK = 128
+# Groups of kernels, and kernels, that are worked on at once.
+_GROUPS, _KERNELS = 8, 12
 
 
 class TileConvolver:
@@ -62,31 +47,43 @@ class TileConvolver:
         The tiles and their halo, which must not be smaller than the kernels' reach.
     workspace
         Where intermediate results are kept; it may be shared with others.
+    levels
+        How much the kernel of each image counts (images); the same without.
     """
 
-    def __init__(self, bank: KernelBank, tiling: Tiling, workspace: Workspace | None = None) -> None:
+    def __init__(
+        self, bank: KernelBank, tiling: Tiling, workspace: Workspace | None = None, levels: Array | None = None
+    ) -> None:
         if bank.reach > tiling.halo:
             raise ValueError(f"a halo of {tiling.halo} pixels is too small for kernels that reach {bank.reach}")
         self.bank = bank.simplified()
         self._tiling = tiling
         self._workspace = workspace or Workspace()
-        self._spectra: dict[np.dtype[Any], Array] = {}
+        self._localizer = Localizer(self.bank, levels)
+        self._symmetric = [is_symmetric(basis) for basis in self.bank.bases]
+        self._kept: dict[tuple[int, np.dtype[Any]], list[Array]] = {}
         self._lock = threading.Lock()
+        width = tiling.fft_shape[1] // 2 + 1
+        self._blocks = [slice(begin, min(begin + _BLOCK, width)) for begin in range(0, width, _BLOCK)]
 
-    def _kernel(self, image: int, mode: int, dtype: np.dtype[Any]) -> Array:
-        """The transform of a basis image, for transforms of images of a type."""
-        kind = np.result_type(dtype, np.complex64)
-        shape = self._tiling.fft_shape
-        images, modes = self.bank.bases.shape[:2]
-        if images * modes * shape[0] * (shape[1] // 2 + 1) * kind.itemsize > self._workspace.kept:
-            return kernel_transform(self.bank.bases[image, mode], shape, kind)
-        with self._lock:
-            if dtype not in self._spectra:
-                self._spectra[dtype] = kernel_transform(self.bank.bases, shape, kind)
-            kernel: Array = self._spectra[dtype][image, mode]
-            return kernel
+    def _kernels(self, image: int, local: LocalKernels, numbers: Sequence[int], dtype: np.dtype[Any]) -> Transforms:
+        """The transforms of some of the kernels that an image is convolved with."""
+        if self.bank.coefficients.is_constant:
+            with self._lock:
+                if (image, dtype) not in self._kept:
+                    spectra = self._spectra(image, self.bank.bases[image], dtype)
+                    self._kept[image, dtype] = [spectra.block(0, block).copy() for block in self._blocks]
+                kept = self._kept[image, dtype]
+            return lambda _, block: kept[self._blocks.index(block)]
+        basis, chosen = self.bank.bases[image], list(numbers)
+        kernels = basis[chosen] if local.matrix is None else np.tensordot(local.matrix[chosen], basis, axes=1)
+        return self._spectra(image, kernels, dtype).block
 
-    def __call__(self, tile: Box, images: Sequence[Array | None]) -> Array:
+    def _spectra(self, image: int, kernels: Array, dtype: np.dtype[Any]) -> KernelSpectra:
+        shape, symmetric = self._tiling.fft_shape, self._symmetric[image]
+        return KernelSpectra(kernels, shape, dtype, symmetric, self._workspace, f"kernel{image}")
+
+    def __call__(self, tile: Box, images: Sequence[Array | None], error: float = 0.0) -> Array:
         """Convolve one tile.
 
         Parameters
@@ -97,6 +94,9 @@ class TileConvolver:
             For each image the tile with its halo in an array of the tiling's `fft_shape`, the halo's first pixel at
             the origin, and zeros where there is no image. Their type, float32 or float64, is that of the work. Instead
             of an image that is zero everywhere there may be None, but not of all.
+        error
+            Norm of what may be left out of any pixel's kernel to make do with fewer transforms; of several images'
+            kernels that of all together, each times its level.
 
         Returns
         -------
@@ -106,32 +106,80 @@ class TileConvolver:
         present = [(k, image) for k, image in enumerate(images) if image is not None]
         shape, dtype = present[0][1].shape, present[0][1].dtype
         half, complex_type = (shape[0], shape[1] // 2 + 1), np.result_type(dtype, np.complex64)
-        spectra = [forward(image, self._workspace.array(f"spectrum{k}", half, complex_type)) for k, image in present]
-        product, term = (self._workspace.array(name, half, complex_type) for name in ("product", "term"))
-        convolved = self._workspace.array("convolved", shape, dtype)
-        halo, (ny, nx) = self._tiling.halo, tile.shape
-        inner = convolved[halo : halo + ny, halo : halo + nx]
-
-        def convolve_mode(n: int) -> None:
-            (first, _), *others = present
-            np.multiply(spectra[0], self._kernel(first, n, dtype), out=product)
-            for spectrum, (k, _) in zip(spectra[1:], others, strict=True):
-                np.multiply(spectrum, self._kernel(k, n, dtype), out=term)
-                np.add(product, term, out=product)
-            inverse(product, shape[1], convolved)
-
-        if self.bank.coefficients.is_constant:
-            convolve_mode(0)
-            return inner
+        spectra = {k: forward(image, self._workspace.array(f"spectrum{k}", half, complex_type)) for k, image in present}
+        local = self._localizer(tile, error)
         result = self._workspace.array("result", tile.shape, dtype)
-        result[...] = 0
-        columns, rows = np.arange(tile.x0, tile.x1), np.arange(tile.y0, tile.y1)
-        for n, weights in enumerate(self.bank.coefficients.each(columns, rows)):
-            if weights.any():
-                convolve_mode(n)
-                np.multiply(inner, weights, out=inner, casting="same_kind")
-                np.add(result, inner, out=result)
+        weights = local.along_x(dtype)
+        begin = True
+        for groups in _batches(local.groups):
+            for columns in self._columns(local, groups, spectra):
+                self._add_rows(columns, next(weights), result, begin)
+                begin = False
         return result
+
+    def _columns(self, local: LocalKernels, groups: Sequence[Group], spectra: dict[int, Array]) -> Array:
+        """What the rows of each group's result (ny, w) are the transforms of."""
+        (height, width), complex_type = next((s.shape, s.dtype) for s in spectra.values())
+        dtype = np.empty(0, complex_type).real.dtype
+        (ny, _), halo = local.tile.shape, self._tiling.halo
+        results = self._workspace.array("columns", (len(groups), ny, width), complex_type)
+        along_y = local.along_y(dtype)
+        numbers = [number for group in groups for number, _ in group]
+        kernels = {k: self._kernels(k, local, numbers, dtype) for k in spectra}
+        for block in self._blocks:
+            shape = height, block.stop - block.start
+            own = {k: self._workspace.array(f"own{k}", shape, complex_type) for k in spectra}
+            for k, spectrum in spectra.items():
+                own[k][...] = spectrum[:, block]
+            product, term = (self._workspace.array(name, shape, complex_type) for name in ("product", "term"))
+            inner = product[halo : halo + ny]
+            place = 0
+            for result, group in zip(results[..., block], groups, strict=True):
+                for number, degree in group:
+                    out = product
+                    for k in local.images(number, list(spectra)):
+                        np.multiply(own[k], kernels[k](place, block), out=out)
+                        if out is term:
+                            np.add(product, term, out=product)
+                        out = term
+                    place += 1
+                    inverse_columns(product)
+                    if degree:
+                        np.multiply(inner.view(dtype), along_y[degree], out=inner.view(dtype))
+                    if number == group[0][0]:
+                        result[...] = inner
+                    else:
+                        np.add(result, inner, out=result)
+        return results
+
+    def _add_rows(self, columns: Array, weights: Array | None, result: Array, begin: bool) -> None:
+        """Transform rows and add them, times their weights, to a result (ny, nx), or begin it with them."""
+        width = self._tiling.fft_shape[1]
+        halo, (ny, nx) = self._tiling.halo, result.shape
+        rows = self._workspace.array("rows", (_BLOCK, width), result.dtype)
+        for first in range(0, ny, _BLOCK):
+            out = result[first : first + _BLOCK]
+            own = rows[: len(out)]
+            inverse_rows(columns[first : first + _BLOCK], width, own)
+            inner = own[:, halo : halo + nx]
+            if weights is not None:
+                part = weights if weights.ndim == 1 else weights[first : first + _BLOCK]
+                np.multiply(inner, part, out=inner, casting="same_kind")
+            if begin:
+                out[...] = inner
+            else:
+                np.add(out, inner, out=out)
+
+
+def _batches(groups: Sequence[Group]) -> Iterator[Sequence[Group]]:
+    """So many groups at a time that what they take of memory is bounded."""
+    batch: list[Group] = []
+    for group in groups:
+        if batch and (len(batch) == _GROUPS or sum(map(len, batch)) + len(group) > _KERNELS):
+            yield batch
+            batch = []
+        batch.append(group)
+    yield batch
 
 
 def convolve(image: Array, kernel: SpatialKernel) -> Array:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffim_decorr.engine.convolve import Workspace
 from diffim_decorr.engine.job import Job
 from diffim_decorr.engine.tile_work import TileWork
 from diffim_decorr.engine.tiles import FieldTiling, Tiling
+from diffim_decorr.engine.workspace import Workspace
 from diffim_decorr.geometry import Box, divided
 
 __all__ = ("FieldWork",)
@@ -33,7 +33,7 @@ class FieldWork:
         self._job = job
         self._boxes = [part.box for part in job.parts]
         self.tiling = FieldTiling(job.shape, self._boxes, [part.halo for part in job.parts])
-        workspace = Workspace(len(job.parts))
+        workspace = Workspace()
         tilings = [
             self.tiling.tiling(k) if window is None else Tiling(window, part.halo) for k, part in enumerate(job.parts)
         ]

@@ -71,7 +71,11 @@ class Part:
         How far the pixels of each input reach into the image: the share that each has in its neighbours (h, w), for an
         input that was convolved; None for one that was not.
     margin
-        Least margin of the tiles. With the same one the same pixels come out, bit for bit.
+        Least margin of the tiles.
+    error
+        By how much ψ may be simplified within a tile that shows noise only: the norm of what is left out.
+
+    With the same margin and error the same pixels come out, bit for bit.
     """
 
     box: Box
@@ -80,6 +84,7 @@ class Part:
     variance_kernels: KernelBank
     spreads: tuple[Array | None, ...] = ()
     margin: int = 0
+    error: float = 0.0
 
     @property
     def halo(self) -> int:

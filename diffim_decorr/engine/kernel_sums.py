@@ -39,6 +39,13 @@ class KernelSums:
         self._table = np.zeros((images, count, height + 1, width + 1))
         self._table[:, :, 1:, 1:] = bank.bases.cumsum(axis=2).cumsum(axis=3)
 
+    @property
+    def means(self) -> Array:
+        """What the kernel of each image sums to in the middle of the image (images)."""
+        middle = self._coefficients.at(*(np.array([side / 2]) for side in self._shape[::-1]))[:, 0]
+        means: Array = self._table[:, :, -1, -1] @ middle
+        return means
+
     def whole(self, tile: Box, levels: Sequence[float] | Array) -> Array:
         """What the kernels of a tile's pixels make of images that are at some levels everywhere.
 
@@ -61,26 +68,37 @@ class KernelSums:
         sums: Array = self._coefficients.combined(totals[None]).grid(x, y)[0]
         return sums
 
-    def inside(self, tile: Box, levels: Sequence[float] | Array) -> Iterator[tuple[tuple[Array, ...], Array]]:
+    def inside(self, tile: Box, levels: Sequence[float] | Array) -> Iterator[tuple[tuple[slice, slice], Array]]:
         """The same where kernels reach beyond the image, of whose pixels only those inside count.
 
         Yields
         ------
         index, sums
-            Where in an array of the tile's shape, and the sums there.
+            Rectangles of an array of the tile's shape, which do not overlap, and the sums there.
         """
         height, width = self._size
         y, x = np.arange(tile.y0, tile.y1), np.arange(tile.x0, tile.x1)
         first_y, last_y = _overlap(y, self._shape[0], height)
         first_x, last_x = _overlap(x, self._shape[1], width)
-        near_y, near_x = last_y - first_y < height, last_x - first_x < width
-        for rows, columns in ((near_y, np.ones_like(near_x)), (~near_y, near_x)):
-            if rows.any() and columns.any():
-                table = np.tensordot(levels, self._table, axes=1)
+        below, centre, above = _thirds(last_y - first_y < height)
+        left, _, right = _thirds(last_x - first_x < width)
+        rectangles = [(rows, slice(0, len(x))) for rows in (below, above)] + [(centre, near) for near in (left, right)]
+        table = None
+        for rows, columns in rectangles:
+            if rows.start < rows.stop and columns.start < columns.stop:
+                if table is None:
+                    table = np.tensordot(levels, self._table, axes=1)
                 bands = table[:, last_y[rows]] - table[:, first_y[rows]]
                 weights = self._coefficients.grid(x[columns], y[rows])
-                weights = weights * (bands[:, :, last_x[columns]] - bands[:, :, first_x[columns]])
-                yield np.ix_(rows, columns), weights.sum(axis=0)
+                shares = bands[:, :, last_x[columns]] - bands[:, :, first_x[columns]]
+                yield (rows, columns), np.einsum("nyx,nyx->yx", weights, shares)
+
+
+def _thirds(near: Array) -> tuple[slice, slice, slice]:
+    """The pixels along an axis that are near its first end, those that are near none, and those near its other end."""
+    far = np.flatnonzero(~near)
+    begin, end = (int(far[0]), int(far[-1]) + 1) if len(far) else (len(near), len(near))
+    return slice(0, begin), slice(begin, end), slice(end, len(near))
 
 
 def _overlap(positions: Array, size: int, width: int) -> tuple[Array, Array]:

@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffim_decorr.engine.convolve import TileConvolver, Workspace
+from diffim_decorr.engine.convolve import TileConvolver
 from diffim_decorr.engine.flags import Flags
 from diffim_decorr.engine.job import Job, Part
 from diffim_decorr.engine.kernel_sums import KernelSums
 from diffim_decorr.engine.reach import Reach
 from diffim_decorr.engine.tiles import Tiling
 from diffim_decorr.engine.variance import VariancePropagation
+from diffim_decorr.engine.window import Windows
+from diffim_decorr.engine.workspace import Workspace
 from diffim_decorr.geometry import Box
-from diffim_decorr.images.absent import absent, unexplained
+from diffim_decorr.images.absent import absent, largest_size, unexplained
 from diffim_decorr.kernels.bank import KernelBank
 
 __all__ = ("TileWork",)
@@ -25,6 +27,8 @@ Array = NDArray[Any]
 # Transforms in single precision have errors of 1e-7 of the brightest pixel; tiles with brighter ones than this, in
 # units of the noise, are transformed in double precision.
 _BRIGHT = 300.0
+# Noise is hardly ever larger, in units of its scatter.
+_NOISE = 5.0
 
 
 class TileWork:
@@ -33,18 +37,19 @@ class TileWork:
     def __init__(self, job: Job, part: Part, tiling: Tiling, workspace: Workspace) -> None:
         self._job = job
         self.tiling = tiling
-        self._workspace = workspace
+        self._windows = Windows(tiling, job.shape, workspace)
         psi = KernelBank.of(part.psi)
         self._filter = TileConvolver(psi, tiling, workspace)
-        self._variance = VariancePropagation(job, part, tiling, workspace, self._buffer)
+        self._variance = VariancePropagation(job, part, tiling, workspace)
         spreads = part.spreads or (None,) * len(job.inputs)
         self._reaches = [Reach(*source, job, tiling) for source in zip(job.inputs, spreads, strict=True)]
         self._level = job.background.level
         self._sums = KernelSums(psi, job.shape)
-        self._flags = Flags(job, part, tiling, workspace, self._buffer)
+        self._flags = Flags(job, part, tiling, workspace)
         # A filter that amplifies does so with rounding errors, too.
         amplification = max(1.0, float(np.abs(part.psi.basis).sum(axis=(1, 2)).max()))
         self._bright = _BRIGHT * job.sigma / amplification
+        self._noise, self._error = _NOISE * job.sigma, part.error
         self._replace_bits = job.masks.bits(job.replaced)
         self._no_data = job.masks.bits(["NO_DATA"])
         self._filled_bit = job.masks.bits(["DECORR_FILLED"])
@@ -52,14 +57,13 @@ class TileWork:
     def __call__(self, tile: Box, image: Array, mask: Array, variance: Array) -> None:
         """Put the result's pixels into arrays of the tile's shape."""
         job = self._job
-        window = tile.grown(self.tiling.halo)
-        inside = window.clipped(job.shape)
-        own = tile.shifted(-inside.x0, -inside.y0).slices
-        padded, pixels = self._buffer("image", window, inside)
+        inside, own = self._windows.inside(tile), self._windows.own(tile)
+        padded, pixels = self._windows.array("image", tile)
         job.image.read_into(inside, pixels)
-        bits = job.masks.read(inside)
-        missing, reached = self._missing(pixels, inside)
-        replaced = _either(missing, (bits & self._replace_bits) != 0)
+        bits = job.masks.set_bits(inside)
+        size = largest_size(pixels)
+        missing, reached = self._missing(pixels, size, inside)
+        replaced = _either(missing, None if bits is None else (bits & self._replace_bits) != 0)
         # What an input's defects have become is replaced as well; of the variance planes they take no part.
         filled = _either(replaced, reached)
         lost = None if missing is None else pixels[own].copy()
@@ -68,13 +72,16 @@ class TileWork:
         if filled is not None:
             background = job.background.within(inside)
             pixels[filled] = background[filled] if isinstance(background, np.ndarray) else background
-        bright = not (-self._bright <= pixels.min() and pixels.max() <= self._bright)
-        image[...] = self._filter(tile, [padded.astype(np.float64) if bright else padded])
+        if filled is not None or self._level:
+            size = largest_size(pixels)
+        precise = padded if size <= self._bright else padded.astype(np.float64)
+        # What is left out shows next to bright pixels first.
+        image[...] = self._filter(tile, [precise], self._error * min(1.0, self._noise / max(size, self._noise)))
         if self._level:  # of an image that is the same everywhere the filter makes its sum
             image += self._sums.whole(tile, [self._level])
-        variance[...] = self._variance(tile, window, inside, replaced)
-        mask[...] = bits[own]
-        self._flags(tile, window, inside, mask, filled)
+        variance[...] = self._variance(tile, inside, replaced)
+        mask[...] = 0 if bits is None else bits[own]
+        self._flags(tile, mask, filled)
         if filled is not None:
             mask[filled[own]] |= self._filled_bit
         if missing is not None and lost is not None:
@@ -85,18 +92,18 @@ class TileWork:
 
     def held(self, tile: Box) -> list[Any]:
         """As `Plane.held`, for all that is read for tiles in the same row."""
-        inside = tile.grown(self.tiling.halo).clipped(self._job.shape)
-        planes = [self._job.image, *(variance.plane for variance in self._job.variances)]
-        held = [self._job.masks.held(inside.y0, inside.y1), *(p.held(inside.y0, inside.y1) for p in planes)]
+        inside = self._windows.inside(tile)
+        held = [plane.held(inside.y0, inside.y1) for plane in (self._job.masks, self._job.image)]
+        held += self._variance.held(tile)
         for source, reach in zip(self._job.inputs, self._reaches, strict=True):
             seen = reach.seen(inside)
             held += [p.held(seen.y0, seen.y1) for p in (source.plane, source.mask) if p is not None]
         return held
 
-    def _missing(self, pixels: Array, inside: Box) -> tuple[Array | None, Array | None]:
+    def _missing(self, pixels: Array, size: float, inside: Box) -> tuple[Array | None, Array | None]:
         """Pixels without a value, in the image or in what it was made of, or without a matching kernel; and those that
         defects of a convolved image have reached. None if there are none."""
-        missing, reached = absent(pixels, self._job.fills, self._job.largest), None
+        missing, reached = absent(pixels, self._job.fills, self._job.largest, size), None
         if unexplained(pixels, missing, self._job.fills, self._job.largest):
             self._job.oversized.set()
         for reach in self._reaches:
@@ -109,17 +116,6 @@ class TileWork:
             if uncovered.any():
                 missing = _either(missing, uncovered)
         return missing, reached
-
-    def _buffer(self, name: str, window: Box, inside: Box) -> tuple[Array, Array]:
-        """An array of the transforms' shape for a tile's window, zero outside the image, and the part inside."""
-        padded = self._workspace.array(name, self.tiling.fft_shape, np.float32)
-        ny, nx = window.shape
-        if inside == window:
-            padded[ny:] = 0
-            padded[:, nx:] = 0
-        else:
-            padded[...] = 0
-        return padded, padded[inside.shifted(-window.x0, -window.y0).slices]
 
 
 def _either(one: Array | None, other: Array | None) -> Array | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffim_decorr.engine.convolve import TileConvolver, Workspace
+from diffim_decorr.engine.convolve import TileConvolver
 from diffim_decorr.engine.job import Job, Part
 from diffim_decorr.engine.kernel_sums import KernelSums
 from diffim_decorr.engine.tiles import Tiling
+from diffim_decorr.engine.window import Windows
+from diffim_decorr.engine.workspace import Workspace
 from diffim_decorr.geometry import Box
 from diffim_decorr.noise.plane_level import PlaneLevel
 
@@ -22,8 +24,8 @@ Array = NDArray[Any]
 # Transforms in single precision have errors of 1e-7 of the largest value; tiles with larger ones than this, in units of
 # the background's, are transformed in double precision.
 _BRIGHT = 1e4
-
-Buffer = Callable[[str, Box, Box], tuple[Array, Array]]
+# By how much the kernels may be simplified within a tile, relative to the variance.
+_ERROR = 3e-4
 
 
 class VariancePropagation:
@@ -34,26 +36,39 @@ class VariancePropagation:
     Kovacs, DMTN-179, section 5.
     """
 
-    def __init__(self, job: Job, part: Part, tiling: Tiling, workspace: Workspace, buffer: Buffer) -> None:
+    def __init__(self, job: Job, part: Part, tiling: Tiling, workspace: Workspace) -> None:
         self._job = job
         self._workspace = workspace
-        self._buffer = buffer
-        self._propagate = TileConvolver(part.variance_kernels, tiling, workspace)
-        self._gains = KernelSums(part.variance_kernels, job.shape)
+        # Squares fall off faster than what they are the squares of: they need less of a halo.
+        narrow = Tiling(tiling.shape, part.variance_kernels.reach)
+        self._windows = Windows(narrow, job.shape, workspace)
         self._levels = [variance.background for variance in job.variances]
+        levels = np.array([background.level for background in self._levels])
+        self._propagate = TileConvolver(part.variance_kernels, narrow, workspace, levels if levels.any() else None)
+        self._gains = KernelSums(part.variance_kernels, job.shape)
+        self._error = _ERROR * float(levels @ self._gains.means) if len(levels) else 0.0
 
-    def __call__(self, tile: Box, window: Box, inside: Box, replaced: Array | None) -> Array:
-        """The variance of a tile, given the window that it is seen in and which of the pixels inside are replaced."""
+    def held(self, tile: Box) -> list[Any]:
+        """As `Plane.held`, for tiles in the same row."""
+        inside = self._windows.inside(tile)
+        return [variance.plane.held(inside.y0, inside.y1) for variance in self._job.variances]
+
+    def __call__(self, tile: Box, seen: Box, replaced: Array | None) -> Array:
+        """The variance of a tile, given which pixels of a box around it are replaced."""
         if not self._job.variances:
             return np.full(tile.shape, np.nan, dtype=np.float32)
-        return self._full(tile, window, inside, replaced) if self._job.full else self._estimated(tile)
+        return self._full(tile, seen, replaced) if self._job.full else self._estimated(tile)
 
-    def _full(self, tile: Box, window: Box, inside: Box, replaced: Array | None) -> Array:
+    def _full(self, tile: Box, seen: Box, replaced: Array | None) -> Array:
         images, same, holes = [], [], []
-        own = tile.shifted(-inside.x0, -inside.y0).slices
+        inside, own = self._windows.inside(tile), self._windows.own(tile)
+        if replaced is not None:
+            replaced = replaced[inside.shifted(-seen.x0, -seen.y0).slices]
+            if not replaced.any():
+                replaced = None
         brightest = 0.0
         for k, (variance, level) in enumerate(zip(self._job.variances, self._levels, strict=True)):
-            padded, pixels = self._buffer(f"variance{k}", window, inside)
+            padded, pixels = self._windows.array(f"variance{k}", tile)
             variance.plane.read_into(inside, pixels)
             least, most = pixels.min(), pixels.max()
             if not (level.least < least and most < level.most):  # or one of them NaN
@@ -71,7 +86,7 @@ class VariancePropagation:
         if any(image is not None for image in images):
             precise = brightest > _BRIGHT * max(background.level for background in self._levels)
             as_needed = [image if image is None or not precise else image.astype(np.float64) for image in images]
-            result += self._propagate(tile, as_needed)
+            result += self._propagate(tile, as_needed, self._error)
             # Rounding may leave tiny negative values where all pixels around are replaced.
             np.maximum(result, 0, out=result)
         for hole, values in holes:

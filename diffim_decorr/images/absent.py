@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.planes import Plane
 
-__all__ = ("HUGE", "MOST_TIES", "Fill", "absent", "area_fill", "tie_step", "unexplained")
+__all__ = ("HUGE", "MOST_TIES", "Fill", "absent", "area_fill", "largest_size", "tie_step", "unexplained")
 
 Array = NDArray[Any]
 
@@ -106,16 +106,24 @@ def area_fill(
     return Fill(value, within, size) if size <= _LARGEST else None
 
 
-def absent(pixels: Array, fills: Sequence[Fill], largest: float = HUGE) -> Array | None:
-    """Where pixels (h, w) of single precision hold no data, or are larger than any can be; None if nowhere."""
+def absent(pixels: Array, fills: Sequence[Fill], largest: float = HUGE, size: float | None = None) -> Array | None:
+    """Where pixels (h, w) of single precision hold no data, or are larger than any can be; None if nowhere.
+
+    Their largest absolute value may be given, where it is known.
+    """
     missing: Array | None = None
-    if not (pixels.min() >= -largest and pixels.max() <= largest):
+    if not (largest_size(pixels) if size is None else size) <= largest:  # or NaN
         missing = ~(np.abs(pixels) <= largest)
     for fill in fills:
         found = fill.found(pixels)
         if found is not None:
             missing = found if missing is None else missing | found
     return missing
+
+
+def largest_size(pixels: Array) -> float:
+    """The largest absolute value of pixels; NaN if one of them is NaN."""
+    return float(np.maximum(-pixels.min(), pixels.max()))
 
 
 def unexplained(pixels: Array, missing: Array | None, fills: Sequence[Fill], largest: float = HUGE) -> bool:

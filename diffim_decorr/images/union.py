@@ -69,12 +69,19 @@ class MaskUnion:
 
     def read(self, box: Box) -> Array:
         """The union's bits (int32) within a box."""
-        union = np.zeros(box.shape, dtype=np.int32)
+        bits = self.set_bits(box)
+        return np.zeros(box.shape, dtype=np.int32) if bits is None else bits
+
+    def set_bits(self, box: Box) -> Array | None:
+        """The same; None if none of them is set."""
+        union: Array | None = None
         for plane, pairs in self.sources:
             mask = unsigned(plane.read(box))
             # Most pixels of most masks are clear, and most masks have the union's own numbering.
             if not mask.any():
                 continue
+            if union is None:
+                union = np.zeros(box.shape, dtype=np.int32)
             moved = [pair for pair in pairs or () if pair[0] != pair[1]]
             kept = sum(1 << a for a, b in pairs or () if a == b)
             union |= (mask & held_bits(kept, mask.dtype)).astype(np.uint32).view(np.int32)

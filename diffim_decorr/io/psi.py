@@ -86,7 +86,8 @@ def read_psi(path: str | os.PathLike[str]) -> DecorrelationKernel:
             SpatialKernel(basis, pieces[0][1] if one else PiecewiseCoefficients(pieces), Box(0, 0, shape[1], shape[0])),
             (shape[0], shape[1]),
             variance=sum(_number(primary, card, 0.0, f"{name}[0]") for card in ("DCSVAR", "DCTVAR")),
-            margins=_margins(table, label),
+            margins=tuple(int(margin) for margin in _each(table, "MARGIN", label)),
+            simplified=_each(table, "TILEERR", label),
             replace_planes=REPLACED_PLANES if planes is None else _names(str(planes)),
             bad_fraction=_number(primary, "DCBADFRC", 0.01, f"{name}[0]"),
             xy0=parent_origin([primary], name),
@@ -109,15 +110,15 @@ def _number(header: fits.Header, card: str, default: float, label: str) -> float
     return float(value)
 
 
-def _margins(table: Any, label: str) -> tuple[int, ...]:
-    """Margin of the tiles in each rectangle; outputs of earlier versions have one in a card."""
-    if "MARGIN" not in table.columns.names:
-        return (int(_number(table.header, "MARGIN", 0, label)),) * len(table.data)
+def _each(table: Any, name: str, label: str) -> tuple[float, ...]:
+    """A number of 0 or more for each rectangle; outputs of earlier versions have one in a card, or none."""
+    if name not in table.columns.names:
+        return (_number(table.header, name, 0, label),) * len(table.data)
     with damaged(label):
-        margins = tuple(int(margin) for margin in table.data["MARGIN"])
-    if min(margins) < 0:
-        raise InputError(f"{label}: has a MARGIN of {min(margins)} pixels")
-    return margins
+        numbers = tuple(float(number) for number in table.data[name])
+    if not all(number >= 0 and math.isfinite(number) for number in numbers):
+        raise InputError(f"{label}: has a {name} of {min(numbers):g}")
+    return numbers
 
 
 def _pieces(table: Any, count: int, label: str) -> tuple[tuple[Box, GridCoefficients], ...]:

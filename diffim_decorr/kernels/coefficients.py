@@ -49,6 +49,10 @@ class Coefficients(ABC):
     def shifted(self, dx: int, dy: int) -> Coefficients:
         """The same functions with their origin moved by (dx, dy) pixels."""
 
+    def places(self, first: int, end: int, count: int, axis: str) -> Array:
+        """Positions from first to end - 1 along the axis x or y, so many and what else tells of the functions."""
+        return np.linspace(first, end - 1, min(count, end - first))
+
     def combined(self, matrix: Array) -> Coefficients:
         """The m functions ``matrix @ c(x, y)``, for a matrix (m, n)."""
         return AffineCoefficients(self, matrix, np.zeros(len(matrix)))

@@ -59,6 +59,13 @@ class GridCoefficients(Coefficients):
         how = "bilinear" if self.order == 1 else f"polynomials of degree {self.order}"
         return f"grid of {len(self.x)} x {len(self.y)} knots, {how} in between"
 
+    def places(self, first: int, end: int, count: int, axis: str) -> Array:
+        knots = self.x if axis == "x" else self.y
+        # Between knots that are joined by straight lines nothing is farther off than at them.
+        between = knots if self.order == 1 else np.concatenate([knots, (knots[1:] + knots[:-1]) / 2])
+        inside = between[(between > first) & (between < end - 1)]
+        return np.unique(np.concatenate([super().places(first, end, count, axis), inside]))
+
     def grid(self, x: Array, y: Array) -> Array:
         result: Array = np.array([values.copy() for values in self.each(x, y)])
         return result
@@ -96,7 +103,7 @@ class GridCoefficients(Coefficients):
 
     def combined(self, matrix: Array) -> GridCoefficients:
         values = np.tensordot(matrix, self.values, axes=1).astype(self.values.dtype)
-        return GridCoefficients(values, self.x, self.y, self.order)
+        return GridCoefficients(values, self.x, self.y, self.order, self._matrices)
 
 
 def lagrange_weights(knots: Array, x: Array, order: int) -> tuple[Array, Array]:

@@ -42,6 +42,8 @@ _SMALLEST_SPACING = 8.0
 # With which power of the nodes' distance the error falls at least, and by what factor they come closer at a time.
 _ORDER = 4
 _LEAST_STEP, _LARGEST_STEP = 1.25, 3.0
+# Share of the tolerance by which ψ may be simplified within a tile.
+_SIMPLIFIED = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +67,10 @@ class DecorrelationPart:
     node_spacing
         Largest distance of neighbouring nodes in pixels; 0 for a constant kernel.
     error
-        Estimated rms error, from compression and from interpolation over the field and over the noise ratio, in units
-        of the noise.
+        Estimated rms error, from compression, from interpolation over the field and over the noise ratio, and from
+        what may be left out within a tile, in units of the noise.
+    simplified
+        Norm of what of ψ may be left out within a tile.
     """
 
     box: Box
@@ -77,6 +81,7 @@ class DecorrelationPart:
     frequencies_limited: float
     node_spacing: float = 0.0
     error: float = 0.0
+    simplified: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +202,7 @@ def _part(
     support = support.fitted()
     coarsest = max(box.shape) / (_MOST_NODES - 1)
     spacing = max(node_spacing, coarsest) if node_spacing >= _USUAL_SPACING else node_spacing
-    allowed = math.sqrt(tolerance**2 - one_ratio_error**2)
+    allowed = math.sqrt(tolerance**2 - one_ratio_error**2 - (_SIMPLIFIED * tolerance) ** 2)
     closer = 1.0
     while True:
         nodes = probes_of(box, ratios, True) if constant else Nodes.over(box, spacing, ratios, closer)
@@ -222,7 +227,8 @@ def _part(
         support.energy_lost,
         trial.limited,
         nodes.spacing,
-        math.hypot(trial.error, one_ratio_error),
+        math.hypot(trial.error, one_ratio_error, _SIMPLIFIED * tolerance),
+        _SIMPLIFIED * tolerance * support.norm,
     )
 
 

@@ -30,8 +30,9 @@ class DecorrelationKernel:
         Of the image that it was made for, (ny, nx).
     variance
         Background variance of that image, which says what pixels are bright; 0 if it is not known.
-    margins
-        Margin of the tiles in the run, in each of the kernel's boxes; none if it is not known.
+    margins, simplified
+        Margin of the tiles in the run, and the norm of what of ψ was left out in a tile, in each of the kernel's boxes;
+        none if it is not known.
     replace_planes
         Mask planes that were replaced.
     bad_fraction
@@ -46,6 +47,7 @@ class DecorrelationKernel:
     shape: tuple[int, int]
     variance: float = 0.0
     margins: tuple[int, ...] = ()
+    simplified: tuple[float, ...] = ()
     replace_planes: tuple[str, ...] = Options.replace_planes
     bad_fraction: float = Options.bad_fraction
     xy0: tuple[int, int] = (0, 0)

@@ -14,7 +14,7 @@ from diffim_decorr.engine.tiles import Tiling
 from diffim_decorr.kernels.grid import GridCoefficients
 from support.field import SEAM, SHAPE, Field
 from support.kernels import gaussian
-from support.reference import convolved
+from support.reference import convolved, rms
 from support.tiles import column_seams, row_seams
 
 
@@ -69,15 +69,19 @@ def tiles_of_at_most(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 @pytest.mark.parametrize(("largest", "count"), [(97, 40), (256, 8)])
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-5])
 def test_results_do_not_depend_on_tiles(
-    field: Field, largest: int, count: int, tiles_of_at_most: Callable[[int], None]
+    field: Field, tolerance: float, largest: int, count: int, tiles_of_at_most: Callable[[int], None]
 ) -> None:
-    one = field.kept()
+    """Beyond what of ψ may be left out within a tile, a fifth of the tolerance, times the brightest pixels."""
+    one = field.kept(tolerance=tolerance)
     tiles_of_at_most(largest)
     assert len(list(Tiling(SHAPE, 40))) == count
-    other = field.decorrelated()
-    assert np.abs(other.exposure.image.astype(float) - one.exposure.image).max() <= 1e-5 * field.sigma
-    np.testing.assert_allclose(other.exposure.variance, one.exposure.variance, rtol=1e-5)
+    other = field.decorrelated(tolerance=tolerance)
+    difference = (other.exposure.image - one.exposure.image.astype(float)) / field.sigma
+    assert rms(difference) <= 0.3 * tolerance
+    assert np.abs(difference).max() <= tolerance
+    np.testing.assert_allclose(other.exposure.variance, one.exposure.variance, rtol=1e-3)
     np.testing.assert_array_equal(other.exposure.mask, one.exposure.mask)
 
 
@@ -98,6 +102,6 @@ def test_results_do_not_depend_on_tiles_with_a_bright_star(
     half = one.psi.shape[0] // 2
     far[150 - half : 151 + half, 300 - half : 301 + half] = False
     difference_of = np.abs(other.exposure.image.astype(float) - one.exposure.image)
-    assert difference_of[far].max() <= 1e-5 * field.sigma
+    assert difference_of[far].max() <= 1e-3 * field.sigma
     # Near the star, the rounding of its own single precision pixels is all there is.
     assert (difference_of[~far] / (field.sigma + np.abs(one.exposure.image[~far]))).max() <= 1e-5

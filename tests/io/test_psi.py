@@ -68,7 +68,8 @@ DAMAGES = {
     "NaN in the basis": (basis(np.nan), "[PSI_BASIS]: holds pixels that are not finite"),
     "even size": (basis((3, 6, 6)), "[PSI_BASIS]: is not a cube of square images"),
     "card": (table(lambda hdu: hdu.header.set("FIELDNX", "wide")), "[PSI_COEFFS]: card FIELDNX = 'wide' is not"),
-    "margin": (put("MARGIN", -3), "[PSI_COEFFS]: has a MARGIN of -3 pixels"),
+    "margin": (put("MARGIN", -3), "[PSI_COEFFS]: has a MARGIN of -3"),
+    "error": (put("TILEERR", np.nan), "[PSI_COEFFS]: has a TILEERR of nan"),
 }  # fmt: skip
 
 

@@ -143,7 +143,9 @@ class OutputFile:
         if product.psi is not None:
             provenance = [fits.Card(*LONG_STRINGS), *self._provenance()] if self._leading else []
             yield image_hdu("PSI_BASIS", product.psi.basis, fits.Header(provenance), version)
-            yield coefficient_table(product.psi.coefficients, product.shape, product.margins, version)
+            yield coefficient_table(
+                product.psi.coefficients, product.shape, product.margins, product.simplified, version
+            )
         if psf is not None:
             yield from psf_hdus(psf, product.xy0, version)
         if isinstance(product.record.quality, QualityFigures):

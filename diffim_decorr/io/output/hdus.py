@@ -70,7 +70,11 @@ def _qa_header() -> fits.Header:
 
 
 def coefficient_table(
-    coefficients: Coefficients, shape: tuple[int, int], margins: Sequence[int], version: int | None = None
+    coefficients: Coefficients,
+    shape: tuple[int, int],
+    margins: Sequence[int],
+    simplified: Sequence[float],
+    version: int | None = None,
 ) -> bytes:
     """PSI_COEFFS: one row for each box of the field, with knots and the values of the n coefficient functions there."""
     whole = Box(0, 0, shape[1], shape[0])
@@ -84,8 +88,9 @@ def coefficient_table(
         ("ORDER", "", [np.int32(grid.order) for grid in grids]),
         ("NX", "", [np.int32(len(grid.x)) for grid in grids]),
         ("NY", "", [np.int32(len(grid.y)) for grid in grids]),
-        # Of the tiles: with the same one the same pixels come out, bit for bit.
+        # Of the tiles: with the same ones the same pixels come out, bit for bit.
         ("MARGIN", "pixel", [np.int32(margin) for margin in margins or (0,) * len(grids)]),
+        ("TILEERR", "", [np.float64(error) for error in simplified or (0.0,) * len(grids)]),
         ("KNOTS_X", "pixel", _same_length([grid.x for grid in grids])),
         ("KNOTS_Y", "pixel", _same_length([grid.y for grid in grids])),
         ("VALUES", "", _same_length([grid.values.ravel() for grid in grids])),

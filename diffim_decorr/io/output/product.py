@@ -37,8 +37,9 @@ class Product:
         What was done to it, for HISTORY.
     psi
         The decorrelation kernel, if it is to be stored.
-    margins
-        Margin of the tiles in each rectangle of ψ, with which the same pixels come out again.
+    margins, simplified
+        Margin of the tiles in each rectangle of ψ, and the norm of what of ψ was left out in one: with these the same
+        pixels come out again.
     wide
         Whether variances take double precision, being smaller or larger than single precision holds.
     """
@@ -52,4 +53,5 @@ class Product:
     done: str
     psi: SpatialKernel | None = None
     margins: tuple[int, ...] = ()
+    simplified: tuple[float, ...] = ()
     wide: bool = False
