@@ -36,9 +36,11 @@ def main() -> None:
     kernel = data.Kernel.load(given.folder / "kernel.npz")
     shading = np.broadcast_to(data.shade(images[2].shape[1]), images[2].shape).astype(np.float32)
     planes = [*images, *(np.float32(value) * shading for value in (data.SVAR, data.TVAR))]
-    run(*(plane[:128, :128] for plane in planes[:3]), tuple(plane[:128, :128] for plane in planes[3:]), kernel)
+    science, template, difference, *variances = (plane[:128, :128] for plane in planes)
+    run(science, template, difference, tuple(variances), kernel)
+    science, template, difference, *variances = planes
     start, processors = time.perf_counter(), time.process_time()
-    image, variance = run(*planes[:3], tuple(planes[3:]), kernel)
+    image, variance = run(science, template, difference, tuple(variances), kernel)
     print(json.dumps({"seconds": time.perf_counter() - start, "cpu": time.process_time() - processors}))
     if given.save:
         np.savez(given.save, image=image, variance=variance)

@@ -35,6 +35,8 @@ class Plan:
         Image side on which direct convolution is timed.
     scaling
         Image side for the scaling with kernels and threads, for the wide kernel, and for whole runs of two commits.
+    wide
+        Of the wide kernel, in pixels.
     widths, orders, threads
         Of the kernels, and numbers of threads.
     points
@@ -55,6 +57,7 @@ class Plan:
     cutout: int = 512
     scaling: int = 4096
     widths: tuple[int, ...] = (11, 21, 41)
+    wide: int = 41
     orders: tuple[int, ...] = (0, 1, 2, 3)
     threads: tuple[int, ...] = (1, 2)
     points: int = 50

@@ -18,7 +18,6 @@ __all__ = ("LIMIT", "Case", "cases", "lower_limit", "real")
 LIMIT = 60.0
 _MEGABYTES = 1.048576  # in a MiB
 _MEMORY = 800.0
-_WIDE = 41
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,9 @@ def cases(plan: Plan, folder: Path) -> tuple[list[Case], list[str]]:
         else:
             absent.append(f"{case.name} (no {case.images[2]})")
     size = plan.scaling
-    images = write_fits(folder, Kernel.random((size, size), _WIDE))
+    images = write_fits(folder, Kernel.random((size, size), plan.wide))
     options = ("--kernel", images[2], "--spatial")
-    return [*found, Case(f"white noise, {size}², kernel of {_WIDE}², order 2", images, options)], absent
+    return [*found, Case(f"white noise, {size}², kernel of {plan.wide}², order 2", images, options)], absent
 
 
 def real(plan: Plan) -> Measured:
@@ -80,7 +79,8 @@ def real(plan: Plan) -> Measured:
         "",
         ("input", "seconds", "CPU [s]", "peak memory [MB]", "half width", "modes", "error stated [σ]", "warnings"),
     )
-    figures, bars = {}, []
+    figures: dict[str, dict[str, float]] = {}
+    bars: list[Bar] = []
     for case in runs:
         mine = samples[case.name]
         seconds, memory = spread([s.wall for s in mine]), peak(mine) * _MEGABYTES

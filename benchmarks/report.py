@@ -107,5 +107,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _wrapped(text: str) -> str:
-    paragraphs = (wrap(part, 120, break_long_words=False, break_on_hyphens=False) for part in text.split("\n\n"))
+    paragraphs = (
+        wrap(part, 120, break_long_words=False, break_on_hyphens=False) for part in text.strip().split("\n\n")
+    )
     return "\n\n".join("\n".join(lines) for lines in paragraphs) + "\n"

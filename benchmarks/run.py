@@ -90,7 +90,7 @@ def _plan(given: argparse.Namespace, work: Path) -> Plan:
     if given.full:
         plan = replace(plan, sizes=(*plan.sizes, 8192, 16384))
     if given.quick:
-        plan = replace(plan, sizes=(256,), scene=256, engine=320, cutout=96, scaling=256, widths=(21,))
+        plan = replace(plan, sizes=(256,), scene=256, engine=320, cutout=96, scaling=256, widths=(21,), wide=21)
         plan = replace(plan, orders=(0, 2), threads=(1,), points=12, rounds=1, quick=True)
     return replace(plan, rounds=given.repeat) if given.repeat else plan
 

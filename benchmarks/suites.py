@@ -136,31 +136,10 @@ def engine(plan: Plan) -> Measured:
     bars.append(Bar("engine, constant: rms error [σ]", figures["decorr-constant-full-0"]["rms"], 1e-3))
     bars.append(Bar("engine, spatial: rms error [σ]", ours, 1e-3))
     bars.append(Bar("engine, spatial: rms error / that of LSST's cells", ours / cells, 1.0))
-    skipped = "" if "sfft-package" in names else " The `sfft` package is not installed and was not measured."
-    text = (
-        f"{size}² pixels in memory, a kernel of order 2 and 21² pixels, variances that vary over the field; imports "
-        "and a first small run are not in the time. CPU time is that of all threads. decorr measures the background "
-        "variances in its time, checks and "
-        "flags missing pixels and propagates the variance; the others are given the background variances, and neither "
-        "SFFT's way nor delta's has a variance plane. The LSST algorithm and SFFT's kernel are plain numpy, written "
-        "from the formulae "
-        "(DMTN-021, DMTN-179, arXiv:2309.09143): full-frame complex transforms of the zero-padded image in double "
-        "precision; cells of 212 pixels with borders of 41 pixels; a kernel of 51² pixels. Direct convolution was "
-        f"timed on {plan.cutout}² pixels and scaled to all of them. delta's way is a program of our own with numpy and "
-        "ducc0 in single precision, as fast as its original in C++: blocks of 256² pixels, half a block apart, each "
-        "with the filter of its centre, blended with a Hann window. It has as many threads as decorr, the others have "
-        "one." + skipped
-    )
-    judging = (
-        f"Errors are against a brute-force ψ at {plan.points} pixels, for each pixel its own where the mode is spatial "
-        "and that of the field centre otherwise, in units of the noise; those of the variance are relative. Flux is "
-        "that of sources fitted with the PSF that they should have, over the true one: mean, smallest and largest of "
-        "sources all over the field. `max_abs_rho` is the largest correlation of pixels up to 5 × 5 apart of the whole "
-        f"image, where white noise has {2.5 / size:.1e}; the kernel varies, so that one ψ for all leaves some. delta's "
-        "filter keeps the noise of pixels instead of fluxes, by a factor that varies over the field: its image is "
-        "compared to the brute-force ψ times that factor, and its fluxes are as they are."
-    )
-    return Measured("The engine, and what people use today", f"{text}\n\n{judging}", [speed, accuracy], bars, figures)
+    text = _ENGINE_TEXT.format(size=size, cutout=plan.cutout, points=plan.points, rho=2.5 / size)
+    if "sfft-package" not in names:
+        text += " The `sfft` package is not installed and was not measured."
+    return Measured("The engine, and what people use today", text, [speed, accuracy], bars, figures)
 
 
 def stages(plan: Plan) -> Measured:
@@ -245,6 +224,26 @@ _METHODS = {
     "delta-spatial-0": ("delta's blocks, no variance", "decorr-spatial-estimate"),
     "delta-spatial-1": ("the same, one thread", ""),
 }
+
+_ENGINE_TEXT = """\
+{size}² pixels in memory, a kernel of order 2 and 21² pixels, variances that vary over the field; imports and a first
+small run are not in the time. CPU time is that of all threads. decorr measures the background variances in its time,
+checks and flags missing pixels and propagates the variance; the others are given the background variances, and neither
+SFFT's way nor delta's has a variance plane. The LSST algorithm and SFFT's kernel are plain numpy, written from the
+formulae (DMTN-021, DMTN-179, arXiv:2309.09143): full-frame complex transforms of the zero-padded image in double
+precision; cells of 212 pixels with borders of 41 pixels; a kernel of 51² pixels. Direct convolution was timed on
+{cutout}² pixels and scaled to all of them. delta's way is a program of our own with numpy and ducc0 in single
+precision, about as fast as its original in C++: blocks of 256² pixels, half a block apart, each with the filter of its
+centre, blended with a Hann window. It has as many threads as decorr, the others have one.
+
+Errors are against a brute-force ψ at {points} pixels, for each pixel its own where the mode is spatial and that of the
+field centre otherwise, in units of the noise; those of the variance are relative. Flux is that of sources fitted with
+the PSF that they should have, over the true one: mean, smallest and largest of sources all over the field.
+`max_abs_rho` is the largest correlation of pixels up to 5 × 5 apart in the whole image, of which white noise has
+{rho:.1e}; the kernel varies, so that one ψ for all leaves some. delta's filter keeps the noise of pixels instead of
+fluxes, by a factor that varies over the field: its image is compared to the brute-force ψ times that factor, and its
+fluxes are as they are.
+"""
 
 
 def _interleaved(plan: Plan, commands: Mapping[str, Sequence[object]], rounds: int) -> dict[str, list[Sample]]:
