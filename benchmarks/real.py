@@ -57,7 +57,7 @@ def cases(plan: Plan, folder: Path) -> tuple[list[Case], list[str]]:
         if all(path.exists() for path in (*case.images, *(o for o in case.options if isinstance(o, Path)))):
             found.append(case)
         else:
-            absent.append(f"{case.name} (no {case.images[2]})")
+            absent.append(f"{case.name} (no {case.images[2].relative_to(plan.data)})")
     size = plan.scaling
     images = write_fits(folder, Kernel.random((size, size), plan.wide))
     options = ("--kernel", images[2], "--spatial")
