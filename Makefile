@@ -9,6 +9,9 @@ INSTALLED := $(VENV)/.installed
 COVERAGE ?= --cov=diffim_decorr --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=90
 PYTEST_ARGS ?=
 
+# What is measured: AGAINST=REV compares to an earlier commit, ARGS are options of benchmarks/run.py.
+BENCH = $(if $(AGAINST),--against '$(AGAINST)') $(ARGS)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint tables regression regression-record bench bench-full detection calibration clean
 
@@ -19,7 +22,9 @@ help:
 	@echo 'make tables             write what follows from the declarations of options: keyword types, tables of the docs'
 	@echo 'make regression         fixed cases against stored figures; non-zero exit on drift'
 	@echo 'make regression-record  store the figures of now'
-	@echo 'make bench, bench-full  timings, on small and on full-size images'
+	@echo 'make bench, bench-full  timings, written to docs/benchmarks.md; the second on images of up to 16384² pixels, too'
+	@echo 'make bench AGAINST=REV  timings and pixels of this tree against an earlier commit; ARGS=… takes any option of'
+	@echo '                        benchmarks/run.py, such as --only real'
 	@echo 'make detection          false and true detections before and after, written to docs/detection.md'
 	@echo 'make calibration        verdicts and figures on perfect noise, written to docs/calibration.md'
 	@echo 'make clean              remove .venv and whatever the above wrote'
@@ -54,10 +59,10 @@ regression-record: $(INSTALLED)
 	$(BIN)/python regression/run.py --record
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py $(BENCH)
 
 bench-full: $(INSTALLED)
-	$(BIN)/python benchmarks/run.py --full
+	$(BIN)/python benchmarks/run.py --full $(BENCH)
 
 detection: $(INSTALLED)
 	$(BIN)/python benchmarks/detection.py

@@ -16,7 +16,11 @@ __all__ = (
     "Kernel",
     "Truth",
     "centred",
+    "fluxes",
+    "max_abs_rho",
+    "places_of_sources",
     "shade",
+    "sources",
     "truth",
     "write_arrays",
     "write_fits",
@@ -31,6 +35,11 @@ SVAR, TVAR = 1.0, 2.0
 _GAUSSIANS = ((4, 0.9), (2, 1.6), (2, 2.6))
 _PLANES = ("BAD", "SAT", "INTRP", "CR", "EDGE")
 _BAND = 256
+# Of the source whose flux is measured: its width and its flux, and how far from its centre pixels are looked at.
+_SEEING, _FLUX, _REACH = 1.5, 1000.0, 64
+# How far apart sources are, by how much they are moved at random, and the first one's distance from the edges.
+_SPACING, _JITTER, _MARGIN = 160, 10, 80
+_LAGS = 5
 _BLOCK = 2880
 
 
@@ -86,11 +95,15 @@ class Kernel:
         """Powers (terms, 2) of x and y."""
         return np.array([(a, b) for a in range(self.order + 1) for b in range(self.order + 1 - a)])
 
-    def at(self, x: float, y: float) -> Array:
-        """The kernel's image at a position."""
+    def coefficients(self, x: float, y: float) -> Array:
+        """Coefficients (n,) of the basis images at a position."""
         half_y, half_x = self.shape[0] / 2, self.shape[1] / 2
         terms = ((x - half_x) / half_x) ** self.powers[:, 0] * ((y - half_y) / half_y) ** self.powers[:, 1]
-        image: Array = np.tensordot(self.values @ terms, self.basis, axes=1)
+        return self.values @ terms
+
+    def at(self, x: float, y: float) -> Array:
+        """The kernel's image at a position."""
+        image: Array = np.tensordot(self.coefficients(x, y), self.basis, axes=1)
         return image
 
     @property
@@ -110,11 +123,22 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Truth:
-    """Result pixels by brute force, and the noise they have."""
+    """Result pixels by brute force, and the noise they have.
+
+    Parameters
+    ----------
+    image, variance
+        The pixels and their variances.
+    sigma
+        Their noise.
+    gain
+        What a filter that leaves the pixels the noise they had multiplies fluxes with.
+    """
 
     image: Array
     variance: Array
     sigma: Array
+    gain: Array
 
 
 def shade(width: int) -> Array:
@@ -132,15 +156,13 @@ def truth(difference: Array, kernel: Kernel, points: Array, *, spatial: bool, si
     ----------
     Reiss & Lupton, DMTN-021, eq. 2; Kovacs, DMTN-179, section 5.
     """
-    image, variance, sigma = [], [], []
+    image, variance, sigma, gain = [], [], [], []
     half = size // 2 - 1
     padded = np.pad(difference.astype(float), half)
     # The squares are nowhere near as wide as the margin that points keep from the edges.
     shading = np.pad(shade(difference.shape[1]), half)
     for x, y in points.tolist():
-        transform = np.fft.rfft2(centred(kernel.at(x, y) if spatial else kernel.centre, (size, size)))
-        power = SVAR + TVAR * np.abs(transform) ** 2
-        spectrum = np.sqrt(power[0, 0] / power)
+        transform, power, spectrum = _filter(kernel, x, y, spatial=spatial, size=size)
         psi, convolved = (np.fft.irfft2(s, s=(size, size)) for s in (spectrum, spectrum * transform))
         psi_image = np.fft.fftshift(psi)[1:, 1:]
         window = padded[y : y + 2 * half + 1, x : x + 2 * half + 1]
@@ -148,7 +170,68 @@ def truth(difference: Array, kernel: Kernel, points: Array, *, spatial: bool, si
         squares = np.fft.fftshift(SVAR * psi**2 + TVAR * convolved**2)[1:, 1:]
         variance.append((squares[::-1, ::-1] @ shading[x : x + 2 * half + 1]).sum())
         sigma.append(np.sqrt(power[0, 0]))
-    return Truth(np.array(image), np.array(variance), np.array(sigma))
+        kappa = np.fft.irfft2(transform, s=(size, size))
+        gain.append(np.sqrt((SVAR + TVAR * (kappa**2).sum()) / power[0, 0]))
+    return Truth(*map(np.array, (image, variance, sigma, gain)))
+
+
+def places_of_sources(shape: tuple[int, int], count: int) -> Array:
+    """Positions (k, 2) of x, y, at most so many, of sources that are well apart from each other and from the edges."""
+    rng = np.random.default_rng(4)
+    along_y, along_x = (np.arange(_MARGIN, size - _MARGIN + 1, _SPACING) for size in shape)
+    grid = np.stack(np.meshgrid(along_x, along_y), axis=-1).reshape(-1, 2)
+    chosen = rng.choice(grid, min(count, len(grid)), replace=False)
+    return chosen + rng.integers(-_JITTER, _JITTER + 1, chosen.shape)
+
+
+def sources(shape: tuple[int, int], places: Array) -> Array:
+    """A difference without noise: a Gaussian source at each place."""
+    image = np.zeros(shape, dtype=np.float32)
+    profile = _FLUX * _source(2 * _REACH + 1)
+    for x, y in places.tolist():
+        image[y - _REACH : y + _REACH + 1, x - _REACH : x + _REACH + 1] += profile
+    return image
+
+
+def fluxes(whitened: Array, kernel: Kernel, places: Array, *, spatial: bool, size: int = 256) -> Array:
+    """Fluxes (k,), fitted with the PSF that the whitened image should have there, over those that `sources` put in."""
+    found = []
+    source = np.fft.rfft2(centred(_source(2 * _REACH + 1), (size, size)))
+    middle = slice(size // 2 - _REACH, size // 2 + _REACH + 1)
+    for x, y in places.tolist():
+        _, _, spectrum = _filter(kernel, x, y, spatial=spatial, size=size)
+        psf = np.fft.fftshift(np.fft.irfft2(source * spectrum, s=(size, size)))[middle, middle]
+        window = whitened[y - _REACH : y + _REACH + 1, x - _REACH : x + _REACH + 1]
+        found.append((window * psf).sum() / (psf**2).sum() / _FLUX)
+    return np.array(found)
+
+
+def max_abs_rho(image: Array, margin: int) -> float:
+    """The largest correlation of pixels up to 5 x 5 apart, those next to the edges left out."""
+    inside = image[margin:-margin, margin:-margin].astype(float)
+    inside -= np.median(inside)
+    ny, nx = inside.shape
+    shape = ny + _LAGS, nx + _LAGS
+    sums = np.fft.irfft2(np.abs(np.fft.rfft2(inside, s=shape)) ** 2, s=shape)
+    found = []
+    for dy in range(_LAGS + 1):
+        for dx in range(-_LAGS, _LAGS + 1):
+            if (dy, dx) > (0, 0):
+                found.append(sums[dy, dx] / ((ny - dy) * (nx - abs(dx))))
+    return float(np.abs(found).max() / (sums[0, 0] / inside.size))
+
+
+def _filter(kernel: Kernel, x: float, y: float, *, spatial: bool, size: int) -> tuple[Array, Array, Array]:
+    """Transform of the kernel at a position, of the noise's power, and of ψ."""
+    transform = np.fft.rfft2(centred(kernel.at(x, y) if spatial else kernel.centre, (size, size)))
+    power = SVAR + TVAR * np.abs(transform) ** 2
+    return transform, power, np.sqrt(power[0, 0] / power)
+
+
+def _source(width: int) -> Array:
+    x = np.arange(width) - width // 2
+    gauss = np.exp(-0.5 * (x / _SEEING) ** 2)
+    return np.outer(gauss, gauss) / gauss.sum() ** 2
 
 
 def centred(kernel: Array, shape: tuple[int, int]) -> Array:

@@ -1,5 +1,5 @@
-"""Run the command given as arguments; print its seconds, those of the processors, its peak memory in MiB and its output
-as one JSON object.
+"""Run a command, given as arguments after the seconds it may take (0 for any); print its seconds, those of the
+processors, its peak memory in MiB, its output and whether it took too long and was ended, as one JSON object.
 
 A process of its own, and a small one: what Linux counts as the peak of a child includes its parent at the time of the
 fork.
@@ -11,11 +11,18 @@ import subprocess
 import sys
 import time
 
+limit, command = float(sys.argv[1]), sys.argv[2:]
+output, stopped = "", False
 start = time.perf_counter()
-done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
+try:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=limit or None)
+except subprocess.TimeoutExpired:
+    stopped = True
 wall = time.perf_counter() - start
-if done.returncode:
-    sys.exit(done.stderr[-2000:] or f"exit status {done.returncode}")
+if not stopped:
+    if done.returncode:
+        sys.exit(done.stderr[-2000:] or f"exit status {done.returncode}")
+    output = done.stdout
 usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-figures = {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "peak": usage.ru_maxrss / 1024, "output": done.stdout}
-print(json.dumps(figures))
+figures = {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "peak": usage.ru_maxrss / 1024}
+print(json.dumps({**figures, "output": output, "stopped": stopped}))

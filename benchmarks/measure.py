@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ("HERE", "Sample", "Spread", "interleaved", "machine", "ratio", "spread", "timed")
+__all__ = ("HERE", "Sample", "Spread", "cores", "interleaved", "machine", "ratio", "spread", "timed")
 
 HERE = Path(__file__).resolve().parent
 
@@ -33,17 +33,25 @@ class Sample:
         Its largest resident memory [MiB].
     said
         The JSON object it printed, if any.
+    stopped
+        Whether it took too long and was ended; what is known of it are then lower limits.
     """
 
     wall: float
     cpu: float
     peak: float
     said: dict[str, Any]
+    stopped: bool = False
 
     @property
     def seconds(self) -> float:
         """Seconds of the work alone where the command tells them, else of the whole process."""
         return float(self.said.get("seconds", self.wall))
+
+    @property
+    def processors(self) -> float:
+        """Seconds on the processors, of the work alone where the command tells them."""
+        return float(self.said.get("cpu", self.cpu))
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,12 @@ def ratio(samples: Sequence[Sample], others: Sequence[Sample], figure: Callable[
     return spread([figure(a) / figure(b) for a, b in zip(samples, others, strict=True)])
 
 
-def timed(command: Sequence[object], *, settle: bool = True) -> Sample:
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def timed(command: Sequence[object], *, settle: bool = True, limit: float = 0) -> Sample:
     """Run a command in a process of its own.
 
     Parameters
@@ -76,13 +89,15 @@ def timed(command: Sequence[object], *, settle: bool = True) -> Sample:
         The command and its arguments.
     settle
         Whether to wait first until what earlier runs wrote is on the disk, which would take of this one's time.
+    limit
+        Seconds after which it is ended; 0 for none.
 
     Raises
     ------
     RuntimeError
         If it fails.
     """
-    line = [sys.executable, str(HERE / "launch.py"), *map(str, command)]
+    line = [sys.executable, str(HERE / "launch.py"), str(limit), *map(str, command)]
     if settle:
         os.sync()
     done = subprocess.run(line, capture_output=True, text=True)
@@ -91,13 +106,20 @@ def timed(command: Sequence[object], *, settle: bool = True) -> Sample:
     figures = json.loads(done.stdout)
     output = figures["output"].strip()
     said = json.loads(output) if output.startswith("{") else {}
-    return Sample(figures["wall"], figures["cpu"], figures["peak"], said)
+    return Sample(figures["wall"], figures["cpu"], figures["peak"], said, figures["stopped"])
 
 
 def interleaved(
-    commands: Mapping[str, Sequence[object]], rounds: int, *, warm_up: bool = True, settle: bool = True
+    commands: Mapping[str, Sequence[object]],
+    rounds: int,
+    *,
+    warm_up: bool = True,
+    settle: bool = True,
+    limit: float = 0,
 ) -> dict[str, list[Sample]]:
     """Run commands one after the other, again and again, so that whatever disturbs the machine disturbs all of them.
+
+    One that takes too long is run once.
 
     Parameters
     ----------
@@ -107,7 +129,7 @@ def interleaved(
         How often each of them is measured.
     warm_up
         Whether one more round comes first and is left out.
-    settle
+    settle, limit
         See `timed`.
 
     Returns
@@ -116,9 +138,12 @@ def interleaved(
         For each name its runs, in the order of the rounds.
     """
     samples: dict[str, list[Sample]] = {name: [] for name in commands}
+    stopped: dict[str, Sample] = {}
     for number in range(-1 if warm_up else 0, rounds):
         for name, command in commands.items():
-            sample = timed(command, settle=settle)
+            sample = stopped.get(name) or timed(command, settle=settle, limit=limit)
+            if sample.stopped:
+                stopped[name] = sample
             if number >= 0:
                 samples[name].append(sample)
     return samples
@@ -126,7 +151,6 @@ def interleaved(
 
 def machine() -> dict[str, str]:
     """What the figures depend on: processor, memory, versions."""
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     versions = []
     for package in ("diffim-decorr", "numpy", "scipy", "astropy", "ducc0", "sfft"):
         try:
@@ -134,7 +158,7 @@ def machine() -> dict[str, str]:
         except PackageNotFoundError:
             versions.append(f"no {package}")
     return {
-        "processor": f"{_field('/proc/cpuinfo', 'model name') or platform.processor()}, {threads} cores",
+        "processor": f"{_field('/proc/cpuinfo', 'model name') or platform.processor()}, {cores()} cores",
         "memory": _memory(),
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "packages": ", ".join(versions),

@@ -2,7 +2,8 @@
 
 Each function takes the difference, the variance planes of science and template image, the matching kernel of the
 template, and gives the decorrelated image and its variance, or None for the variance where the method has none. The
-background variances are given to them, while decorr measures them in its time.
+background variances are given to them, while decorr measures them in its time. All have one thread, but for delta's
+way, which is named with the number of its threads: all cores for 0.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
+from blocks import whiten_blocks
 from data import SVAR, TVAR, Kernel, centred
+from measure import cores
 from numpy.typing import NDArray
 
 __all__ = ("PEERS", "lsst", "lsst_cells", "sfft_convolve", "sfft_convolve_fft", "sfft_kernel", "sfft_package_kernel")
@@ -137,6 +140,10 @@ def _by_package(image: Array, _variances: tuple[Array, Array], kernel: Kernel) -
     return sfft_convolve_fft(image, sfft_package_kernel(kernel.centre)), None
 
 
+def _by_blocks(threads: int) -> Callable[[Array, tuple[Array, Array], Kernel], tuple[Array, None]]:
+    return lambda image, _variances, kernel: (whiten_blocks(image, kernel, threads), None)
+
+
 PEERS: dict[str, Callable[[Array, tuple[Array, Array], Kernel], tuple[Array, Array | None]]] = {
     "lsst-estimate": lambda image, variances, kernel: lsst(image, variances, kernel.centre, full=False),
     "lsst-full": lambda image, variances, kernel: lsst(image, variances, kernel.centre, full=True),
@@ -145,6 +152,8 @@ PEERS: dict[str, Callable[[Array, tuple[Array, Array], Kernel], tuple[Array, Arr
     "sfft-direct": _by_direct_convolution,
     "sfft-transforms": _by_transforms,
     "sfft-package": _by_package,
+    "delta-spatial-0": _by_blocks(cores()),
+    "delta-spatial-1": _by_blocks(1),
 }
 
 

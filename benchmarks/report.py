@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from textwrap import wrap
 
-from suites import Bar, Measured, Table, large_rounds
+from plan import Bar, Measured, Table, large_rounds
 
 __all__ = ("page", "plain_bar")
 
@@ -34,8 +34,8 @@ _LIMITS = """\
 
 - Ratios to reading and writing depend on the disk and on how fast it takes what is synced: here both are close to the
   speed of memory. On a slow disk they come closer to 1.
-- Another number of cores changes the comparison with the other methods, which use one; the column *on one core* is
-  the comparison of algorithms alone.
+- Another number of cores changes the comparison with the other methods, most of which use one; the column *on one
+  core* is the comparison of algorithms alone.
 - The other methods are as short as they can be written, without the bookkeeping of the packages they come from, which
   only adds to their time.
 - Tiles with pixels beyond some hundred σ are filtered in double precision, which takes longer: the field of stars has
@@ -93,7 +93,7 @@ def plain_bar(bar: Bar) -> str:
 
 
 def _shown(bar: Bar) -> tuple[str, str]:
-    form = ".0f" if bar.unit else ".1e" if bar.figure < 0.01 else ".2f" if bar.figure < 10 else ".1f"
+    form = ".1e" if bar.figure < 0.01 else ".2f" if bar.figure < 10 else ".1f" if bar.figure < 100 else ".0f"
     return f"{bar.figure:{form}}{bar.unit}", f"{'≥' if bar.at_least else '≤'} {bar.limit:g}{bar.unit}"
 
 
@@ -107,4 +107,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _wrapped(text: str) -> str:
-    return "\n".join(wrap(text, 120, break_long_words=False, break_on_hyphens=False)) + "\n"
+    paragraphs = (
+        wrap(part, 120, break_long_words=False, break_on_hyphens=False) for part in text.strip().split("\n\n")
+    )
+    return "\n\n".join("\n".join(lines) for lines in paragraphs) + "\n"
