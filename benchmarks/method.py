@@ -88,7 +88,7 @@ def main() -> None:
 
     def run(window: tuple[slice, slice], difference: Array = images[2]) -> tuple[Array, Array | None, float, float]:
         """Image and variance of a window, the seconds of that, and those of the processors."""
-        shading = np.broadcast_to(shade(images[2].shape[1]), images[2].shape)[window].astype(np.float32)
+        shading = np.broadcast_to(shade(images[2].shape[1]), images[2].shape)[window].astype(np.float32, order="C")
         variances = np.float32(SVAR) * shading, np.float32(TVAR) * shading
         science, template = (image[window] for image in images[:2])
         start, processors = time.perf_counter(), time.process_time()

@@ -34,7 +34,7 @@ def main() -> None:
     run = method.engine(given.name)
     images = [np.load(given.folder / f"{name}.npy") for name in ("science", "template", "difference")]
     kernel = data.Kernel.load(given.folder / "kernel.npz")
-    shading = np.broadcast_to(data.shade(images[2].shape[1]), images[2].shape).astype(np.float32)
+    shading = np.broadcast_to(data.shade(images[2].shape[1]), images[2].shape).astype(np.float32, order="C")
     planes = [*images, *(np.float32(value) * shading for value in (data.SVAR, data.TVAR))]
     science, template, difference, *variances = (plane[:128, :128] for plane in planes)
     run(science, template, difference, tuple(variances), kernel)

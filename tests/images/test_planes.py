@@ -12,6 +12,7 @@ from support.pixels import IMAGE, check
 
 def test_planes(path: Path) -> None:
     check(ArrayPlane(IMAGE), IMAGE)
+    check(ArrayPlane(np.asfortranarray(IMAGE)), IMAGE)
     check(ConstantPlane(2.5, IMAGE.shape), np.full(IMAGE.shape, 2.5))
     path.write_bytes(b"offset" + IMAGE.astype(">f4").tobytes())
     check(FilePlane(str(path), 6, IMAGE.shape, np.dtype(">f4")), IMAGE)
