@@ -83,20 +83,30 @@ class TileConvolver:
         shape, symmetric = self._tiling.fft_shape, self._symmetric[image]
         return KernelSpectra(kernels, shape, dtype, symmetric, self._workspace, f"kernel{image}")
 
-    def __call__(self, tile: Box, images: Sequence[Array | None], error: float = 0.0) -> Array:
-        """Convolve one tile.
+    def local(self, tile: Box, error: float = 0.0) -> LocalKernels:
+        """What a tile's kernels are made of.
 
         Parameters
         ----------
         tile
             The tile's pixels.
+        error
+            Norm of what may be left out of any pixel's kernel to make do with fewer transforms; of several images'
+            kernels that of all together, each times its level.
+        """
+        return self._localizer(tile, error)
+
+    def __call__(self, local: LocalKernels, images: Sequence[Array | None]) -> Array:
+        """Convolve one tile.
+
+        Parameters
+        ----------
+        local
+            What the tile's kernels are made of.
         images
             For each image the tile with its halo in an array of the tiling's `fft_shape`, the halo's first pixel at
             the origin, and zeros where there is no image. Their type, float32 or float64, is that of the work. Instead
             of an image that is zero everywhere there may be None, but not of all.
-        error
-            Norm of what may be left out of any pixel's kernel to make do with fewer transforms; of several images'
-            kernels that of all together, each times its level.
 
         Returns
         -------
@@ -107,8 +117,7 @@ class TileConvolver:
         shape, dtype = present[0][1].shape, present[0][1].dtype
         half, complex_type = (shape[0], shape[1] // 2 + 1), np.result_type(dtype, np.complex64)
         spectra = {k: forward(image, self._workspace.array(f"spectrum{k}", half, complex_type)) for k, image in present}
-        local = self._localizer(tile, error)
-        result = self._workspace.array("result", tile.shape, dtype)
+        result = self._workspace.array("result", local.tile.shape, dtype)
         weights = local.along_x(dtype)
         begin = True
         for groups in _batches(local.groups):
@@ -206,5 +215,5 @@ def convolve(image: Array, kernel: SpatialKernel) -> Array:
         window = tile.grown(tiling.halo)
         inside = window.clipped(tiling.shape)
         padded[inside.shifted(-window.x0, -window.y0).slices] = image[inside.slices]
-        result[tile.slices] = convolver(tile, [padded])
+        result[tile.slices] = convolver(convolver.local(tile), [padded])
     return result

@@ -22,8 +22,9 @@ Array = NDArray[Any]
 
 # Shares below these are not told from rounding by transforms in single and in double precision.
 _SINGLE, _DOUBLE = 1e-4, 1e-12
-# By how much the footprint, whose sum is 1, may be simplified within a tile.
-_ERROR = 1e-3
+# By how much the footprint, whose sum is 1, may be simplified within a tile: little where a part of its sum is told
+# from a limit, more where it only spreads what pixels have lost.
+_ERROR_OF_SUMS, _ERROR = 1e-6, 1e-3
 
 
 class Flags:
@@ -41,14 +42,17 @@ class Flags:
     def __call__(self, tile: Box, mask: Array, replaced: Array | None) -> None:
         """Set them in a tile's mask, given which pixels are replaced of what is seen for it."""
         limit = self._limit
-        outside = [(index, 1 - share) for index, share in self._sums.inside(tile, [1.0])]
+        outside: list[tuple[tuple[slice, slice], Array]] = []
+        if self._sums.reach_beyond(tile):
+            local = self._spread.local(tile, _ERROR_OF_SUMS)
+            outside = [(index, 1 - share) for index, share in self._sums.inside(local, [1.0])]
         for index, fraction in outside:
             mask[index] |= np.where(fraction > limit, self._edge, np.int32(0))
         if replaced is None:
             return
         padded, pixels = self._windows.array("replaced", tile)
         pixels[...] = replaced
-        lost = self._spread(tile, [padded.astype(np.float64) if self._precise else padded], _ERROR)
+        lost = self._spread(self._spread.local(tile, _ERROR), [padded.astype(np.float64) if self._precise else padded])
         bad = lost > limit
         for index, fraction in outside:
             bad[index] |= (lost[index] + fraction > limit) & (fraction <= limit)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffim_decorr.engine.local import LocalKernels
 from diffim_decorr.geometry import Box
 from diffim_decorr.kernels.bank import KernelBank
 
@@ -68,15 +69,30 @@ class KernelSums:
         sums: Array = self._coefficients.combined(totals[None]).grid(x, y)[0]
         return sums
 
-    def inside(self, tile: Box, levels: Sequence[float] | Array) -> Iterator[tuple[tuple[slice, slice], Array]]:
-        """The same where kernels reach beyond the image, of whose pixels only those inside count.
+    def reach_beyond(self, tile: Box) -> bool:
+        """Whether kernels of a tile's pixels reach beyond the image."""
+        reach = max(self._size) // 2
+        ny, nx = self._shape
+        return tile.grown(reach).clipped((ny, nx)) != tile.grown(reach)
+
+    def inside(
+        self, local: LocalKernels, levels: Sequence[float] | Array
+    ) -> Iterator[tuple[tuple[slice, slice], Array]]:
+        """The same where a tile's kernels reach beyond the image, of whose pixels only those inside count.
+
+        Parameters
+        ----------
+        local
+            What the kernels are made of in the tile.
+        levels
+            That of each image.
 
         Yields
         ------
         index, sums
             Rectangles of an array of the tile's shape, which do not overlap, and the sums there.
         """
-        height, width = self._size
+        (height, width), tile = self._size, local.tile
         y, x = np.arange(tile.y0, tile.y1), np.arange(tile.x0, tile.x1)
         first_y, last_y = _overlap(y, self._shape[0], height)
         first_x, last_x = _overlap(x, self._shape[1], width)
@@ -88,8 +104,10 @@ class KernelSums:
             if rows.start < rows.stop and columns.start < columns.stop:
                 if table is None:
                     table = np.tensordot(levels, self._table, axes=1)
+                    if local.matrix is not None:
+                        table = np.tensordot(local.matrix, table, axes=1)
                 bands = table[:, last_y[rows]] - table[:, first_y[rows]]
-                weights = self._coefficients.grid(x[columns], y[rows])
+                weights = local.values(rows, columns)
                 shares = bands[:, :, last_x[columns]] - bands[:, :, first_x[columns]]
                 yield (rows, columns), np.einsum("nyx,nyx->yx", weights, shares)
 

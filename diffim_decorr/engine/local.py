@@ -74,6 +74,20 @@ class LocalKernels:
         needed = given if self.needed is None else [k for k in given if self.needed[k, kernel]]
         return needed or given
 
+    def values(self, rows: slice, columns: slice) -> Array:
+        """What each kernel is weighted with at some of the tile's rows and columns (r, rows, columns)."""
+        if isinstance(self.weights, Coefficients):
+            x, y = np.arange(self.tile.x0, self.tile.x1), np.arange(self.tile.y0, self.tile.y1)
+            return self.weights.grid(x[columns], y[rows])
+        height, width = (len(range(*part.indices(n))) for part, n in zip((rows, columns), self.tile.shape, strict=True))
+        of_x = self.weights or (0,) * len(self.groups)
+        along_x, along_y = (_polynomials(n, np.dtype(float)) for n in self.tile.shape[::-1])
+        values = np.empty((sum(map(len, self.groups)), height, width))
+        for group, degree in zip(self.groups, of_x, strict=True):
+            for number, own in group:
+                values[number] = along_y[own][rows, None] * along_x[degree][columns]
+        return values
+
     def along_x(self, dtype: Any) -> Iterator[Array | None]:
         """What each group is weighted with, to be broadcast to the tile's shape; None is 1 everywhere.
 
@@ -151,7 +165,8 @@ class Localizer:
 
     def _modes(self, tile: Box, amounts: Array, error: float) -> LocalKernels:
         """The fewest kernels that those at some places (n, k) are made of."""
-        modes = np.linalg.svd(amounts, full_matrices=False)[0]
+        # The singular vectors, of a matrix that may have many columns.
+        modes = np.linalg.eigh(amounts @ amounts.T)[1][:, ::-1]
         # Summed from the last one: what is left is not to be the difference of large numbers.
         left = ((modes.T @ amounts) ** 2)[::-1].cumsum(axis=0)[::-1]
         modes = modes[:, : max(1, int(np.count_nonzero(left.max(axis=1) > error**2)))]

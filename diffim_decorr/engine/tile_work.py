@@ -76,7 +76,8 @@ class TileWork:
             size = largest_size(pixels)
         precise = padded if size <= self._bright else padded.astype(np.float64)
         # What is left out shows next to bright pixels first.
-        image[...] = self._filter(tile, [precise], self._error * min(1.0, self._noise / max(size, self._noise)))
+        local = self._filter.local(tile, self._error * min(1.0, self._noise / max(size, self._noise)))
+        image[...] = self._filter(local, [precise])
         if self._level:  # of an image that is the same everywhere the filter makes its sum
             image += self._sums.whole(tile, [self._level])
         variance[...] = self._variance(tile, inside, replaced)

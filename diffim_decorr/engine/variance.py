@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from diffim_decorr.engine.convolve import TileConvolver
 from diffim_decorr.engine.job import Job, Part
 from diffim_decorr.engine.kernel_sums import KernelSums
+from diffim_decorr.engine.local import LocalKernels
 from diffim_decorr.engine.tiles import Tiling
 from diffim_decorr.engine.window import Windows
 from diffim_decorr.engine.workspace import Workspace
@@ -82,24 +83,26 @@ class VariancePropagation:
             brightest = max(brightest, 0.0 if is_same else float(most))
             if replaced is not None:
                 pixels[replaced] = 0
-        result = self._same_everywhere(tile, same)
+        local = self._propagate.local(tile, self._error)
+        result = self._same_everywhere(local, same)
         if any(image is not None for image in images):
             precise = brightest > _BRIGHT * max(background.level for background in self._levels)
             as_needed = [image if image is None or not precise else image.astype(np.float64) for image in images]
-            result += self._propagate(tile, as_needed, self._error)
+            result += self._propagate(local, as_needed)
             # Rounding may leave tiny negative values where all pixels around are replaced.
             np.maximum(result, 0, out=result)
         for hole, values in holes:
             result[hole] = values[hole]
         return result
 
-    def _same_everywhere(self, tile: Box, variances: Sequence[float]) -> Array:
+    def _same_everywhere(self, local: LocalKernels, variances: Sequence[float]) -> Array:
         """The result's variance where each input has the same one all over."""
+        tile = local.tile
         if not any(variances):
             return np.zeros(tile.shape, dtype=np.float32)
         result = np.empty(tile.shape, dtype=np.float32)
         result[...] = self._gains.whole(tile, variances)
-        for index, inside in self._gains.inside(tile, variances):
+        for index, inside in self._gains.inside(local, variances):
             result[index] = inside
         return result
 

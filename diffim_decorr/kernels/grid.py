@@ -16,7 +16,9 @@ __all__ = ("GridCoefficients", "lagrange_weights", "on_grid")
 
 Array = NDArray[Any]
 
-_BLOCK = 1 << 18  # multiplications
+_BLOCK = 32  # positions
+# Knots along an axis at which it is looked at what functions do.
+_MOST_PLACES = 32
 
 
 @final
@@ -41,7 +43,7 @@ class GridCoefficients(Coefficients):
     x: Array
     y: Array
     order: int = 1
-    _matrices: dict[tuple[bool, bytes], tuple[slice, Array]] = field(default_factory=dict)
+    _matrices: dict[tuple[bool, bytes], _Interpolation] = field(default_factory=dict)
 
     def __reduce__(self) -> Any:
         return GridCoefficients, (self.values, self.x, self.y, self.order)  # what is computed at need stays behind
@@ -64,6 +66,7 @@ class GridCoefficients(Coefficients):
         # Between knots that are joined by straight lines nothing is farther off than at them.
         between = knots if self.order == 1 else np.concatenate([knots, (knots[1:] + knots[:-1]) / 2])
         inside = between[(between > first) & (between < end - 1)]
+        inside = inside[np.linspace(0, len(inside) - 1, min(len(inside), _MOST_PLACES)).astype(int)]
         return np.unique(np.concatenate([super().places(first, end, count, axis), inside]))
 
     def grid(self, x: Array, y: Array) -> Array:
@@ -71,22 +74,19 @@ class GridCoefficients(Coefficients):
         return result
 
     def each(self, x: Array, y: Array) -> Iterator[Array]:
-        rows, along_y = self._matrix(self.y, y)
-        columns, along_x = self._matrix(self.x, x)
-        result = np.empty((len(along_y), len(along_x)), dtype=self.values.dtype)
-        # Block by block, which stay in the processor's cache.
-        step = max(1, _BLOCK // along_x.size)
+        along_y, along_x = self._interpolation(self.y, y), self._interpolation(self.x, x)
+        result = np.empty((len(along_y.matrix), len(along_x.matrix)), dtype=self.values.dtype)
         for values in self.values:
-            left = along_y @ values[rows, columns]
-            for begin in range(0, len(left), step):
-                np.matmul(left[begin : begin + step], along_x.T, out=result[begin : begin + step])
+            right = values[along_y.knots, along_x.knots] @ along_x.transposed
+            for block, knots in along_y.blocks:
+                np.matmul(along_y.matrix[block, knots], right[knots], out=result[block])
             yield result
 
-    def _matrix(self, knots: Array, positions: Array) -> tuple[slice, Array]:
+    def _interpolation(self, knots: Array, positions: Array) -> _Interpolation:
         # The same rows and columns of tiles come again and again.
         key = (knots is self.x, positions.tobytes())
         if key not in self._matrices:
-            self._matrices[key] = _interpolation_matrix(knots, positions, self.order, self.values.dtype)
+            self._matrices[key] = _interpolation(knots, positions, self.order, self.values.dtype)
         return self._matrices[key]
 
     def at(self, x: Array, y: Array) -> Array:
@@ -139,15 +139,39 @@ def lagrange_weights(knots: Array, x: Array, order: int) -> tuple[Array, Array]:
     return first, weights
 
 
-def _interpolation_matrix(knots: Array, x: Array, order: int, dtype: Any) -> tuple[slice, Array]:
-    """The knots that matter for positions x, and the matrix (len(x), knots) that interpolates between them."""
+@dataclass(frozen=True, eq=False)
+class _Interpolation:
+    """How values at knots are interpolated to positions.
+
+    Parameters
+    ----------
+    knots
+        Those that matter.
+    matrix, transposed
+        Weights (positions, knots), and the same the other way round.
+    blocks
+        So many positions at a time that they stay in the processor's cache, with the knots that these need.
+    """
+
+    knots: slice
+    matrix: Array
+    transposed: Array
+    blocks: tuple[tuple[slice, slice], ...]
+
+
+def _interpolation(knots: Array, x: Array, order: int, dtype: Any) -> _Interpolation:
     first, weights = lagrange_weights(knots, x, order)
-    start = int(first.min())
-    matrix = np.zeros((len(first), int(first.max()) - start + weights.shape[1]), dtype=dtype)
+    start, count = int(first.min()), weights.shape[1]
+    first = first - start
+    matrix = np.zeros((len(first), int(first.max()) + count), dtype=dtype)
     rows = np.arange(len(first))
-    for j in range(weights.shape[1]):
-        matrix[rows, first - start + j] = weights[:, j]
-    return slice(start, start + matrix.shape[1]), matrix
+    for j in range(count):
+        matrix[rows, first + j] = weights[:, j]
+    blocks = []
+    for begin in range(0, len(first), _BLOCK):
+        own = first[begin : begin + _BLOCK]
+        blocks.append((slice(begin, begin + _BLOCK), slice(int(own.min()), int(own.max()) + count)))
+    return _Interpolation(slice(start, start + matrix.shape[1]), matrix, np.ascontiguousarray(matrix.T), tuple(blocks))
 
 
 def on_grid(images: Array, x: Array, y: Array) -> SpatialKernel:
