@@ -12,7 +12,7 @@ from diffim_decorr.qa.spectrum import LAG
 
 
 def test_the_kernel_is_where_the_difference_has_it() -> None:
-    """A difference that is an input shifted to the right and up by some pixels; pixels that are not used are no data."""
+    """A difference that is an input shifted to the right and up; pixels that are not used are no data."""
     rng = np.random.default_rng(4)
     source, other = rng.normal(size=(2, 128, 128)).astype(np.float32)
     before = np.roll(source, (3, 2), axis=(0, 1)) + 5
