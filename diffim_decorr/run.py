@@ -81,8 +81,8 @@ def decorrelate(
     contributions
         The images that were stacked on either side, if the difference is one of stacks.
     progress
-        Called with a stage of the run (``read``, ``noise``, ``psi``, ``filter``, ``qa``, ``write``), how many of its steps
-        are done, and of how many: 0 of 0 when it begins.
+        Called with a stage of the run (``read``, ``noise``, ``psi``, ``filter``, ``qa``, ``write``), how many of its
+        steps are done, and of how many: 0 of 0 when it begins.
     **options
         Fields of `Options`, named as on the command line: ``spatial``, ``svar``, ``tolerance``, …
 
