@@ -35,6 +35,8 @@ $(INSTALLED): pyproject.toml
 	@echo 'installing into $(VENV)'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@# Of what is installed for good pip does this: else each start compiles the package, where Python may not keep it.
+	@$(BIN)/python -m compileall -q diffim_decorr
 	@touch $@
 
 demo: $(INSTALLED)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from diffim_decorr.difference.subtraction import refuse_second_time
 from diffim_decorr.engine.job import Job, Part, VariancePlane, oversized_remark
-from diffim_decorr.engine.schedule import Progress, convolve_image
+from diffim_decorr.engine.schedule import convolve_image
 from diffim_decorr.engine.sinks import MemorySink, in_unit
 from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
@@ -42,7 +42,7 @@ from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.plane_level import plane_level
 from diffim_decorr.options import BAD_PLANES, ApplyOptions, Options
 from diffim_decorr.psi.stored import DecorrelationKernel
-from diffim_decorr.record import Record, StoredPsiFigures
+from diffim_decorr.record import Progress, Record, StoredPsiFigures
 from diffim_decorr.threads import serial_blas
 
 __all__ = ("apply_file", "apply_psi", "apply_psi_at")
@@ -74,7 +74,7 @@ def apply_psi(
     threads
         Number of threads, all cores by default.
     progress
-        Called with the number of tiles done and the number of all.
+        As in `decorrelate`.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def apply_psi(
     unit = working_unit((image,))
     job = _job(image, kernel, options, unit)
     sink = MemorySink(job.shape, unit != 1)
-    convolve_image(job, in_unit(sink, unit), progress)
+    convolve_image(job, in_unit(sink, unit), Record(progress=progress).steps("filter"))
     return Exposure(
         sink.image,
         sink.variance if job.variances else None,
@@ -179,7 +179,7 @@ def apply_file(
     guarded
         Files that must not be overwritten, besides all that are read.
     progress
-        Called with the number of tiles done and the number of all.
+        As in `decorrelate`.
 
     Returns
     -------
@@ -195,9 +195,8 @@ def apply_file(
     companions: dict[str, Any] = {**options.files}
     exposure = load_exposure(image, **companions)
     refuse_second_time(exposure)
-    record = Record(
-        (options,), {"image": image}, psi=StoredPsiFigures(mode, kernel.half_width, len(kernel.kernel.basis))
-    )
+    stored = StoredPsiFigures(mode, kernel.half_width, len(kernel.kernel.basis))
+    record = Record((options,), {"image": image}, psi=stored, progress=progress)
     record.warnings += exposure.remarks
     if options.at is not None:
         if kernel.xy0 != (0, 0) and not kernel.field.shifted(*kernel.xy0).contains(*options.at):
@@ -226,7 +225,9 @@ def apply_file(
             wide=unit != 1,
         )
         with OutputFile.create(path, product, overwrite=overwrite) as file:
-            convolve_image(job, in_unit(file, unit), progress)
+            record.begin("filter")
+            convolve_image(job, in_unit(file, unit), record.steps("filter"))
+            record.begin("write")
             if job.oversized.is_set():
                 record.warn(oversized_remark(exposure.name))
             file.finish(_psf(exposure, kernel))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import ducc0.fft
@@ -16,6 +17,7 @@ __all__ = (
     "good_size",
     "inverse",
     "inverse_columns",
+    "inverse_near",
     "inverse_rows",
     "kernel_transform",
 )
@@ -73,6 +75,33 @@ def inverse_columns(spectra: Array) -> None:
 def inverse_rows(spectra: Array, width: int, out: Array) -> None:
     """The part of `inverse` that goes along the rows, after the other, for images (h, width)."""
     ducc0.fft.c2r(spectra, axes=(1,), lastsize=width, forward=False, inorm=2, out=out)
+
+
+def inverse_near(spectra: Array, width: int, reach: int) -> Array:
+    """The pixels (..., 2 r + 1, 2 r + 1) around the first one of the `inverse` of spectra, real or complex.
+
+    So few sums over all frequencies take less time than the transform.
+    """
+    height = spectra.shape[-2]
+    along_y, along_x = _waves(height, reach), _waves(width, reach)
+    number = spectra.shape[-1]
+    # All frequencies but the first and the last stand for their negative ones as well.
+    twice = np.where((np.arange(number) == 0) | (2 * np.arange(number) == width), 1.0, 2.0)
+    parts = np.ascontiguousarray(spectra, dtype=np.result_type(spectra, np.float64))
+    sums = np.concatenate([along_y.real, along_y.imag]) @ parts.view(np.float64)
+    cosine, sine = np.split(sums.view(parts.dtype), 2, axis=-2)
+    rows = np.concatenate([(cosine - 1j * sine)[..., :0:-1, :], cosine + 1j * sine], axis=-2) * twice
+    columns = np.concatenate([along_x[:0:-1, :number].conj(), along_x[:, :number]])
+    result: Array = (rows @ columns.T).real / (height * width)
+    return result
+
+
+@lru_cache(maxsize=32)
+def _waves(size: int, reach: int) -> Array:
+    """exp(2 π i k l / n) for positions l from 0 to a reach and all frequencies k: (r + 1, n)."""
+    phase = np.outer(np.arange(reach + 1), np.arange(size)) % size
+    waves: Array = np.exp(2j * np.pi / size * phase)
+    return waves
 
 
 def kernel_transform(images: Array, shape: tuple[int, int], dtype: Any = np.complex128) -> Array:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from diffim_decorr.declare import Declared, declared
 from diffim_decorr.errors import DecorrWarning
@@ -23,9 +23,11 @@ __all__ = (
     "MatchingFigures",
     "Measured",
     "NoiseFigures",
+    "Progress",
     "PsiFigures",
     "Reason",
     "Record",
+    "Stage",
     "Status",
     "StoredPsiFigures",
     "Verdict",
@@ -33,6 +35,16 @@ __all__ = (
 )
 
 Status = Literal["ok", "check", "fail"]
+Stage = Literal["read", "noise", "psi", "filter", "qa", "write"]
+
+
+class Progress(Protocol):
+    """Is told how far a run has come.
+
+    When a stage begins, with 0 of 0 steps; after each step of a stage that has some, with how many of them are done.
+    """
+
+    def __call__(self, stage: Stage, done: int, total: int, /) -> None: ...
 
 
 class Measured(NamedTuple):
@@ -235,6 +247,8 @@ class Record:
         The command line, if it was one.
     prints
         Fingerprint of each file that is read, by its name.
+    progress
+        Is told how far the run has come.
     """
 
     options: tuple[Declared, ...] = ()
@@ -248,6 +262,7 @@ class Record:
     warnings: list[str] = field(default_factory=list)
     command: str = ""
     prints: Mapping[str, str] = field(default_factory=dict)
+    progress: Progress | None = None
 
     def __repr__(self) -> str:
         return f"<Record: {len(self.warnings)} warnings, {self.timings.get('total', 0):.2f} s>"
@@ -275,9 +290,20 @@ class Record:
         finite: dict[str, Any] = _finite(tree)
         return finite
 
+    def begin(self, stage: Stage) -> None:
+        """Tell that a stage begins."""
+        if self.progress is not None:
+            self.progress(stage, 0, 0)
+
+    def steps(self, stage: Stage) -> Callable[[int, int], None] | None:
+        """What is to be called after each step of a stage with how many are done, and of how many; None if nothing."""
+        progress = self.progress
+        return None if progress is None else lambda done, total: progress(stage, done, total)
+
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add the time that is spent inside to a stage's."""
+    def timed(self, stage: Stage) -> Iterator[None]:
+        """Tell that a stage begins, and add the time that is spent inside to its time."""
+        self.begin(stage)
         start = time.perf_counter()
         yield
         self.timings[stage] = self.timings.get(stage, 0.0) + time.perf_counter() - start

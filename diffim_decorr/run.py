@@ -18,7 +18,7 @@ from diffim_decorr.difference.contributions import Contribution
 from diffim_decorr.difference.matching import MatchingKernel
 from diffim_decorr.difference.subtraction import Subtraction, refuse_second_time, subtraction_of
 from diffim_decorr.engine.job import oversized_remark
-from diffim_decorr.engine.schedule import Progress, convolve_image
+from diffim_decorr.engine.schedule import convolve_image
 from diffim_decorr.engine.sinks import MemorySink, Sink, in_unit
 from diffim_decorr.errors import InputError, UsageError
 from diffim_decorr.images.exposure import Exposure
@@ -41,7 +41,7 @@ from diffim_decorr.options import InputOptions, Options, OutputOptions
 from diffim_decorr.qa.diagnosis import Model
 from diffim_decorr.qa.figures import QualityFigures, measure_quality
 from diffim_decorr.qa.verdict import verdict_on
-from diffim_decorr.record import Record
+from diffim_decorr.record import Progress, Record
 from diffim_decorr.result import Result
 from diffim_decorr.threads import serial_blas
 from diffim_decorr.whiten import whitening_of
@@ -81,7 +81,8 @@ def decorrelate(
     contributions
         The images that were stacked on either side, if the difference is one of stacks.
     progress
-        Called with the number of tiles done and the number of all.
+        Called with a stage of the run (``read``, ``noise``, ``psi``, ``filter``, ``qa``, ``write``), how many of its
+        steps are done, and of how many: 0 of 0 when it begins.
     **options
         Fields of `Options`, named as on the command line: ``spatial``, ``svar``, ``tolerance``, …
 
@@ -122,7 +123,7 @@ def decorrelate(
     """
     start = time.perf_counter()
     checked = Options.of(options)
-    record = Record((checked,))
+    record = Record((checked,), progress=progress)
     with record.timed("read"):
         images = {
             role: as_exposure(given, role)
@@ -143,7 +144,7 @@ def decorrelate(
     def in_memory(product: Product) -> Iterator[_Memory]:
         yield _Memory(product)
 
-    memory = _run(subtraction, checked, record, in_memory, progress)
+    memory = _run(subtraction, checked, record, in_memory)
     record.timings["total"] = time.perf_counter() - start
     record.issue(stacklevel=2)
     assert memory.product.psi is not None
@@ -179,7 +180,7 @@ def decorrelate_files(
     guarded
         Files that must not be overwritten, besides all that are read.
     progress
-        Called with the number of tiles done and the number of all.
+        As in `decorrelate`.
 
     Returns
     -------
@@ -308,7 +309,6 @@ def _run(
     options: Options,
     record: Record,
     create: Callable[[Product], AbstractContextManager[_OutputType]],
-    progress: Progress | None,
 ) -> _OutputType:
     """The way of every difference, whatever it comes from and wherever it goes."""
     for remark in subtraction.remarks:
@@ -336,7 +336,7 @@ def _run(
     with create(product) as output:
         sink = in_unit(output, subtraction.unit)
         with record.timed("filter"):
-            convolve_image(job, sink, progress)
+            convolve_image(job, sink, record.steps("filter"))
         output.start_syncing()
         images = (subtraction.difference, subtraction.science, subtraction.template)
         found = (job.oversized, *(source.oversized for source in job.inputs))
@@ -356,6 +356,7 @@ def _run(
             )
             record.quality = quality
             record.judge(verdict_on(quality, evidence, options))
+        record.begin("write")
         source = subtraction.point_source
         composed = composed_psf((*source, whitening.decorrelation.psi), job.shape) if source else None
         if composed is not None and composed.error > PSF_TOLERANCE:
@@ -378,12 +379,12 @@ def _run_files(
 ) -> Record:
     """Read one exposure and its companions, and write the result to the output that is created."""
     start = time.perf_counter()
-    record = Record((inputs, options, *others), files, command=command)
+    record = Record((inputs, options, *others), files, command=command, progress=progress)
     with record.timed("read"):
         subtraction = _read(files, inputs, options)
         named = dict.fromkeys([*files.values(), *inputs.files])
         record.prints = {name: fingerprint(split_spec(name)[0]) for name in named}
-    _run(subtraction, options, record, create, progress)
+    _run(subtraction, options, record, create)
     record.timings["total"] = time.perf_counter() - start
     return record
 

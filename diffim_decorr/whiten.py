@@ -13,7 +13,7 @@ from diffim_decorr.difference.subtraction import Subtraction
 from diffim_decorr.engine.field_work import FieldWork
 from diffim_decorr.engine.job import Input, Job, Part, VariancePlane
 from diffim_decorr.geometry import Box
-from diffim_decorr.images.background import local_background
+from diffim_decorr.images.background import LocalBackground, local_background
 from diffim_decorr.images.masks import plane_bits
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.correlation import correlation_function, max_abs_rho
@@ -67,21 +67,22 @@ def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> 
         decorrelation = _decorrelation(subtraction, noise, options, recipe)
         for remark in _remarks(subtraction, noise, options, recipe, decorrelation):
             record.warn(remark)
-    factor = 1.0
+    background = local_background(subtraction.difference, (noise.svar + noise.tvar) ** 0.5)
+    job = _job(subtraction, noise, decorrelation, options, background)
     if noise.windows is not None and not options.score:
-        job = _job(subtraction, noise, decorrelation, options)
         with record.timed("noise"):
             residual = _residual(job, noise.windows)
         if residual is not None:
             with record.timed("psi"):
                 decorrelation = _decorrelation(subtraction, noise, options, replace(recipe, residual=residual))
-            job = _job(subtraction, noise, decorrelation, options)
+            job = _job(subtraction, noise, decorrelation, options, background)
         with record.timed("noise"):
             factor = _calibration(_scatter(job, noise.windows) ** 2, record)
         left = None if residual is None else max_abs_rho(residual)
         record.noise = replace(record.noise, calibration=factor, residual_max_abs_rho=left)
+        job = _job(subtraction, noise, decorrelation, options, background, factor)
     record.psi = decorrelation.figures()
-    return Whitening(noise, decorrelation, _job(subtraction, noise, decorrelation, options, factor))
+    return Whitening(noise, decorrelation, job)
 
 
 def _decorrelation(subtraction: Subtraction, noise: Noise, options: Options, recipe: Recipe) -> Decorrelation:
@@ -123,7 +124,12 @@ def _remarks(
 
 
 def _job(
-    subtraction: Subtraction, noise: Noise, decorrelation: Decorrelation, options: Options, factor: float = 1.0
+    subtraction: Subtraction,
+    noise: Noise,
+    decorrelation: Decorrelation,
+    options: Options,
+    background: LocalBackground,
+    factor: float = 1.0,
 ) -> Job:
     factors = factor * np.array([plane.factor for plane in noise.planes])
     parts = [
@@ -143,7 +149,7 @@ def _job(
         bad_fraction=options.bad_fraction,
         threads=options.workers,
         inputs=tuple(_inputs(subtraction, options)),
-        background=local_background(subtraction.difference, (noise.svar + noise.tvar) ** 0.5),
+        background=background,
     )
 
 
@@ -178,7 +184,8 @@ def _spread(kernel: SpatialKernel, field: Box) -> Array:
 
 def _residual(job: Job, windows: SourceFreeWindows) -> Array | None:
     """The correlation function that ψ leaves in the difference, if it is significant."""
-    work = FieldWork(job, windows.boxes[0].shape)
+    # Of the image alone.
+    work = FieldWork(replace(job, variances=()), windows.boxes[0].shape)
     covariance = windows.covariance(lambda box: work.pixels(box)[0])
     rho, variance, _ = correlation_function(covariance, windows.pixels)
     significant = variance > 0 and max_abs_rho(rho) >= _SIGNIFICANT / np.sqrt(windows.pixels)

@@ -79,22 +79,25 @@ def test_a_result_has_what_is_documented(survey: dict[str, Path]) -> None:
 
 
 def test_progress_is_told() -> None:
+    """Each stage as it begins, and the steps of those that have some."""
     science, template = noise_pair(72, SHAPE, 1.0, 1.0)
-    told: list[tuple[int, int]] = []
+    told: list[tuple[str, int, int]] = []
     decorrelate(
         *exposures(science, template, science - convolved(template, KERNEL), 1.0, 1.0),
         KERNEL,
-        progress=lambda done, of: told.append((done, of)),
+        progress=lambda *step: told.append(step),
     )
-    assert told
-    assert told[-1][0] == told[-1][1]
+    assert [stage for stage, done, _ in told if not done] == ["read", "noise", "psi", "filter", "qa", "write"]
+    steps = [step[1:] for step in told if step[0] == "filter"]
+    total = steps[-1][1]
+    assert steps == [(0, 0), *((done, total) for done in range(1, total + 1))]
 
 
 def test_progress_that_raises_ends_the_run() -> None:
     science, template = noise_pair(72, SHAPE, 1.0, 1.0)
     images = exposures(science, template, science - template, 1.0, 1.0)
 
-    def stop(_done: int, _of: int) -> None:
+    def stop(_stage: str, _done: int, _of: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

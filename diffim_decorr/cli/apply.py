@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from diffim_decorr.cli.common import guarded_files, loading, progress_on_terminal, skipped, tell, warn
+from diffim_decorr.cli.common import guarded_files, loading, skipped, tell, warn
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.options import chosen, options_of
+from diffim_decorr.cli.progress import progress_shown
 from diffim_decorr.errors import OutputExistsError
 from diffim_decorr.options import ApplyOptions, CommandOptions, OutputOptions
 
@@ -36,7 +37,7 @@ def apply(image: str, **given: Any) -> None:
         from diffim_decorr.apply import apply_file
 
     try:
-        with progress_on_terminal(command.quiet) as progress:
+        with progress_shown(command.quiet) as progress:
             path, hdus, record = apply_file(
                 image,
                 options,

@@ -7,14 +7,13 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from contextlib import contextmanager
 
 import click
 
 from diffim_decorr.options import CommandOptions, OutputOptions
 
-__all__ = ("guarded_files", "loading", "progress_on_terminal", "say", "skipped", "tell", "typed", "warn")
+__all__ = ("guarded_files", "loading", "say", "skipped", "tell", "typed", "warn")
 
 
 @contextmanager
@@ -32,15 +31,6 @@ def guarded_files() -> list[str]:
     """Files that a command must not overwrite besides those that it names: its configuration."""
     meta = click.get_current_context().meta
     return [meta["config"]] if "config" in meta else []
-
-
-def progress_on_terminal(quiet: bool) -> Any:
-    """A progress bar on standard error, if that is a terminal."""
-    if quiet or sys.stderr is None or not sys.stderr.isatty():
-        return nullcontext(None)
-    from diffim_decorr.cli.summary import progress_bar
-
-    return progress_bar()
 
 
 def say(text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import Any
 
 import click
@@ -17,6 +16,8 @@ def _load(ctx: click.Context, _param: click.Parameter, path: str | None) -> str 
     """Make the file's entries the defaults of the command's options."""
     if path is None:
         return None
+    import tomllib  # which most runs have no use for
+
     try:
         with open(path, "rb") as file:
             entries = tomllib.load(file)

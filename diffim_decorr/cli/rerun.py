@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from diffim_decorr.cli.common import loading, progress_on_terminal, tell, typed, warn
+from diffim_decorr.cli.common import loading, tell, typed, warn
 from diffim_decorr.cli.options import chosen, options_of
+from diffim_decorr.cli.progress import progress_shown
 from diffim_decorr.options import CommandOptions, OutputOptions
 
 __all__ = ("rerun",)
@@ -33,7 +34,7 @@ def rerun(made: str, output: str | None, **given: Any) -> None:
     command, place = chosen(CommandOptions, given), chosen(OutputOptions, given)
     recipe = recipe_of(made).found()
     path = output or default_output(made, "_rerun")
-    with progress_on_terminal(command.quiet) as progress:
+    with progress_shown(command.quiet) as progress:
         written, record = decorrelate_files(
             recipe.images["science"],
             recipe.images["template"],

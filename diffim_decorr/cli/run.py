@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diffim_decorr._version import __version__
-from diffim_decorr.cli.common import guarded_files, loading, progress_on_terminal, say, skipped, tell, typed, warn
+from diffim_decorr.cli.common import guarded_files, loading, say, skipped, tell, typed, warn
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.cli.pictures import check_pictures, write_pictures
+from diffim_decorr.cli.progress import progress_shown
 from diffim_decorr.errors import OptionError, OutputExistsError
 from diffim_decorr.options import CommandOptions, InputOptions, Options, OutputOptions, QaOptions
 
@@ -53,7 +54,7 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
         if inputs.all_ext:
             _run_all((sci, tmpl, diff), inputs, options, output, command, start)
             return
-        with progress_on_terminal(command.quiet) as progress:
+        with progress_shown(command.quiet) as progress:
             path, record = decorrelate_files(
                 sci, tmpl, diff, inputs, options, output,
                 others=(command,), command=typed(), guarded=guarded_files(), progress=progress,
@@ -137,7 +138,7 @@ def _run_all(
         summary = {"mode": "spatial" if options.spatial else "constant", **found.tree()}
         summaries.append({"extension": extension, "version": number, **summary})
 
-    with progress_on_terminal(command.quiet) as progress:
+    with progress_shown(command.quiet, "each exposure") as progress:
         path, failures, count = decorrelate_mosaic(
             *images, inputs, options, output,
             others=(command,), command=typed(), guarded=guarded_files(), progress=progress, told=told,

@@ -1,10 +1,8 @@
-"""What a run prints: the summary table, the JSON object, the progress bar."""
+"""What a run prints: the summary table, the JSON object."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
     from diffim_decorr.options import LayoutName
     from diffim_decorr.record import Record
 
-__all__ = ("SCHEMA", "print_extensions", "print_json", "print_summary", "progress_bar", "skipped_of", "summary_of")
+__all__ = ("SCHEMA", "print_extensions", "print_json", "print_summary", "skipped_of", "summary_of")
 
 #: Version of the JSON object's form: what means something else gets a new number.
 SCHEMA = 1
@@ -102,14 +100,3 @@ def print_extensions(path: str, summaries: list[dict[str, Any]], seconds: float)
         verdict = summary["verdict"]["status"]
         click.echo(f"{summary['extension']:<22}{verdict}; max_abs_rho {rho}; snr_std {shown(qa['snr_std'])}")
     click.echo(f"{'seconds':<22}{seconds:.2f}")
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("filtering", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

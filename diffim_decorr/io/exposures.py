@@ -40,6 +40,7 @@ from diffim_decorr.io.lsst_images import CONTAINER_CARDS, is_lsst_images, refuse
 from diffim_decorr.io.mask_bits import bit_flags, named_planes
 from diffim_decorr.io.psfs import psf_hdu, read_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.noise.robust import median
 
 __all__ = ("Spec", "parent_origin", "read_exposure")
 
@@ -297,7 +298,7 @@ def _squared(sigma: Array) -> Array:
     some = sigma.ravel()[:: 1 + sigma.size // _SOME]
     some = some[(some > 0) & np.isfinite(some)]
     # Single precision does not hold the squares of such numbers.
-    beyond = some.size and not (_LEAST_ROOT < np.median(some) < _LARGEST_ROOT)
+    beyond = some.size and not (_LEAST_ROOT < median(some) < _LARGEST_ROOT)
     with np.errstate(over="ignore", under="ignore"):
         variance: Array = np.square(sigma, dtype=np.float64 if beyond else None)
     return variance

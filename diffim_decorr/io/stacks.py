@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,6 +63,8 @@ def input_files(path: str | os.PathLike[str]) -> list[str]:
 
 def _entries(path: str) -> Iterator[tuple[Side, int, dict[str, Any]]]:
     """Side, number on that side and keys of each image."""
+    import tomllib  # which most runs have no use for
+
     try:
         with open(path, "rb") as file:
             content = tomllib.load(file)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffim_decorr.fft import forward, good_size, inverse
+from diffim_decorr.fft import forward, good_size, inverse_near
+from diffim_decorr.noise.robust import median
 
 __all__ = (
     "MAX_LAG",
@@ -16,7 +17,10 @@ __all__ = (
     "lagged_products",
     "max_abs_rho",
     "normalised",
+    "on_grid",
+    "power_of",
     "quick_median",
+    "transforms",
 )
 
 Array = NDArray[Any]
@@ -25,23 +29,36 @@ MAX_LAG = 5
 _MEDIAN_SAMPLE = 16_384
 
 
+def on_grid(shape: tuple[int, ...], max_lag: int) -> tuple[int, int]:
+    """The grid on which no lag up to the largest wraps around images (..., h, w)."""
+    return good_size(shape[-2] + max_lag), good_size(shape[-1] + max_lag)
+
+
+def transforms(images: Array, max_lag: int) -> Array:
+    """Transforms (..., H, W // 2 + 1) of images (..., h, w) on the grid for a lag."""
+    height, width = images.shape[-2:]
+    padded = np.zeros((*images.shape[:-2], *on_grid(images.shape, max_lag)), dtype=np.float32)
+    padded[..., :height, :width] = images
+    return forward(padded)
+
+
+def power_of(spectra: Array) -> Array:
+    """Squares of the absolute values of complex numbers (..., k), in double precision."""
+    squares = np.square(spectra.view(spectra.real.dtype), dtype=np.float64)
+    power: Array = squares[..., ::2] + squares[..., 1::2]
+    return power
+
+
 def lagged_products(images: Array, max_lag: int) -> Array:
     """Sums of products of pixels (..., h, w) at each lag, over all windows."""
-    height, width = images.shape[-2:]
-    shape = (good_size(height + max_lag), good_size(width + max_lag))
-    padded = np.zeros((*images.shape[:-2], *shape), dtype=np.float32)
-    padded[..., :height, :width] = images
-    spectrum = forward(padded)
-    power = spectrum.real.astype(np.float64) ** 2 + spectrum.imag.astype(np.float64) ** 2
-    power = power.reshape(-1, *power.shape[-2:]).sum(axis=0)
-    lags = np.arange(-max_lag, max_lag + 1)
-    result: Array = inverse(power.astype(complex), shape[1])[lags[:, None], lags[None, :]]
-    return result
+    power = power_of(transforms(images, max_lag))
+    total = power.reshape(-1, *power.shape[-2:]).sum(axis=0)
+    return inverse_near(total, on_grid(images.shape, max_lag)[1], max_lag)
 
 
 def quick_median(values: Array) -> float:
     """Median of every so many of some values (k,), of Gaussian noise right to about 1 % of its scatter; NaN of none."""
-    return float(np.median(values[:: 1 + len(values) // _MEDIAN_SAMPLE])) if len(values) else float("nan")
+    return median(values[:: 1 + len(values) // _MEDIAN_SAMPLE]) if len(values) else float("nan")
 
 
 def normalised(products: Array, counts: Array) -> Array:

@@ -16,6 +16,7 @@ Array = NDArray[Any]
 # for noise alone to lose few pixels; masking more of its peaks would itself correlate what is left.
 _SMOOTHING = 1.5
 _TIERS = ((4.0, 5), (10.0, 9), (100.0, 18))
+_VECTOR = 16  # numbers of single precision
 #: How far away a pixel may be that decides whether another one is near a source.
 SOURCE_REACH = int(3 * _SMOOTHING) + 1 + _TIERS[-1][1]
 
@@ -25,29 +26,37 @@ def smoothed(image: Array, sigma: float = _SMOOTHING) -> Array:
     radius = int(3 * sigma) + 1
     weights = np.exp(-0.5 * (np.arange(radius + 1) / sigma) ** 2)
     weights = (weights / (2 * weights.sum() - weights[0])).astype(np.float32)
-    for axis in (0, 1):
-        padded = np.pad(image, [(radius, radius) if k == axis else (0, 0) for k in (0, 1)], mode="edge")
+    height, width = image.shape
+    rows = np.clip(np.arange(-radius, height + radius), 0, height - 1)
+    # Rows of whole vectors of the processor are several times quicker to add.
+    columns = np.clip(np.arange(-radius, width + radius + -(width + 2 * radius) % _VECTOR), 0, width - 1)
+    padded = np.take(np.take(image, rows, axis=0), columns, axis=1)
 
-        def shifted(by: int, padded: Array = padded, axis: int = axis, size: int = image.shape[axis]) -> Array:
-            part = slice(radius + by, radius + by + size)
-            return padded[part] if axis == 0 else padded[:, part]
-
-        image = weights[0] * shifted(0)
+    def along_rows(image: Array, length: int) -> Array:
+        result: Array = weights[0] * image[radius:][:length]
+        both = np.empty_like(result)
         for by in range(1, radius + 1):
-            image += weights[by] * (shifted(by) + shifted(-by))
-    return image
+            np.add(image[radius + by :][:length], image[radius - by :][:length], out=both)
+            both *= weights[by]
+            result += both
+        return result
+
+    result: Array = along_rows(along_rows(padded, height).T, width).T
+    return result
 
 
 def _grown(mask: Array, radius: int) -> Array:
     """A mask (h, w) grown by a square."""
-    for axis in (0, 1):
-        size = mask.shape[axis]
-        counts = np.pad(mask, [(radius + 1, radius) if k == axis else (0, 0) for k in (0, 1)])
-        counts = counts.cumsum(axis=axis, dtype=np.int32)
-        if axis == 0:
-            mask = counts[2 * radius + 1 : 2 * radius + 1 + size] > counts[:size]
-        else:
-            mask = counts[:, 2 * radius + 1 : 2 * radius + 1 + size] > counts[:, :size]
+    wide = 2 * radius + 1
+    for _ in (0, 1):
+        grown = np.zeros((len(mask) + 2 * radius, mask.shape[1]), dtype=bool)
+        grown[radius : radius + len(mask)] = mask
+        reached = 1
+        while reached < wide:
+            step = min(reached, wide - reached)
+            grown = grown[:-step] | grown[step:]
+            reached += step
+        mask = grown.T
     return mask
 
 

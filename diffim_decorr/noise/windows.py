@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffim_decorr.errors import InputError
+from diffim_decorr.fft import inverse_near
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.absent import tie_step
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.masks import any_of
-from diffim_decorr.noise.correlation import correlation_function, lagged_products
+from diffim_decorr.noise.correlation import correlation_function, on_grid, power_of, transforms
 from diffim_decorr.noise.measured import MeasuredNoise
 from diffim_decorr.noise.plane_level import PlaneLevel
-from diffim_decorr.noise.robust import is_coarse, level_of, spread_ties, standard_deviation
+from diffim_decorr.noise.robust import is_coarse, level_of, median, spread_ties, standard_deviation
 from diffim_decorr.noise.sources import mask_sources, smoothed, typical
 
 __all__ = ("ENOUGH", "MOST_WINDOWS", "WINDOWS_AT_ONCE", "SourceFreeWindows", "sample_boxes")
@@ -51,6 +52,22 @@ def sample_boxes(shape: tuple[int, int]) -> list[Box]:
     return boxes
 
 
+class _Loaded(NamedTuple):
+    """What shows where sources are in a window.
+
+    Parameters
+    ----------
+    valid
+        Pixels that have data and are not masked.
+    smooth, scatters
+        Each image smoothed on two scales, and how much that scatters.
+    """
+
+    valid: Array
+    smooth: list[tuple[Array, Array]]
+    scatters: list[tuple[float, float]]
+
+
 class SourceFreeWindows:
     """Windows spread over the field, in which none of several images shows a source.
 
@@ -76,6 +93,8 @@ class SourceFreeWindows:
         self.boxes: list[Box] = []
         self.use: list[Array] = []
         self._own: list[list[Array]] = []
+        # Pixels of each image in each window, until its noise is measured.
+        self._read: list[list[Array]] = [[] for _ in exposures]
         self._select()
 
     @property
@@ -85,23 +104,29 @@ class SourceFreeWindows:
 
     def _select(self) -> None:
         boxes = sample_boxes(self._exposures[0].shape)[:MOST_WINDOWS]
-        loaded: list[tuple[Array, list[list[Array]], list[list[float]]]] = []
+        loaded: list[_Loaded] = []
         with ThreadPoolExecutor(self._threads) as pool:
             for start in range(0, len(boxes), WINDOWS_AT_ONCE):
                 batch = boxes[start : start + WINDOWS_AT_ONCE]
-                loaded += pool.map(self._load, batch)
+                for window, images in pool.map(self._load, batch):
+                    loaded.append(window)
+                    for kept, image in zip(self._read, images, strict=True):
+                        kept.append(image)
                 self.boxes += batch
                 # What stands out is judged by the scatter of the whole sample: a window may be full of sources.
                 self.use, self._own = [], []
-                for valid, images, _ in loaded:
-                    use = valid.copy()
-                    wide = []
-                    for k, (narrow, smooth) in enumerate(images):
-                        sigmas = [typical([window[2][k][j] for window in loaded]) for j in (0, 1)]
-                        mask_sources(use, narrow, sigmas[0])
-                        wide.append(np.abs(smooth) / sigmas[1] if sigmas[1] > 0 else 0 * smooth)
-                    self.use.append(use & _below(wide))
-                    self._own.append([use & _below(wide, k) for k in range(len(wide))])
+                narrow, wide = (
+                    [typical([window.scatters[k][j] for window in loaded]) for k in range(len(self._exposures))]
+                    for j in (0, 1)
+                )
+                for window in loaded:
+                    use = window.valid.copy()
+                    above = []
+                    for smooth, *sigmas in zip(window.smooth, narrow, wide, strict=True):
+                        mask_sources(use, smooth[0], sigmas[0])
+                        above.append(np.abs(smooth[1]) / sigmas[1] if sigmas[1] > 0 else 0 * smooth[1])
+                    self.use.append(use & _below(above))
+                    self._own.append([use & _below(above, k) for k in range(len(above))])
                 if self.pixels >= ENOUGH:
                     return
         if self.pixels < _FEWEST:
@@ -111,11 +136,12 @@ class SourceFreeWindows:
                 "use --noise white"
             )
 
-    def _load(self, box: Box) -> tuple[Array, list[list[Array]], list[list[float]]]:
+    def _load(self, box: Box) -> tuple[_Loaded, list[Array]]:
+        """What shows where sources are in a window, and the pixels of each image."""
         valid = np.ones(box.shape, dtype=bool)
         images = []
         for exposure in self._exposures:
-            image = exposure.image_plane.read(box).astype(np.float32)
+            image = exposure.image_plane.read(box).astype(np.float32, copy=False)
             missing = exposure.absent(image)
             if missing is not None:
                 valid &= ~missing
@@ -126,34 +152,16 @@ class SourceFreeWindows:
         for image in images:
             level = np.float32(level_of(image[valid])) if valid.any() else np.float32(0)
             flat = np.where(valid, image - level, np.float32(0))
-            pair = [smoothed(flat), smoothed(flat, _WIDE_SMOOTHING)]
+            pair = smoothed(flat), smoothed(flat, _WIDE_SMOOTHING)
             scales.append(pair)
-            scatters.append(
-                [
-                    float(1.4826 * np.median(np.abs(s[valid] - np.median(s[valid])))) if valid.any() else np.nan
-                    for s in pair
-                ]
-            )
-        return valid, scales, scatters
+            scatters.append((_scatter(pair[0][valid]), _scatter(pair[1][valid])))
+        return _Loaded(valid, scales, scatters), images
 
-    def covariance(self, read: Callable[[Box], Array], own: int | None = None) -> Array:
-        """Masked autocovariance (41, 41) of an image that is read box by box, its level taken off window by window.
-
-        With `own`, the number of one of the exposures, it is that of this one's noise.
-        """
-
-        def products(box: Box, use: Array) -> tuple[Array, Array]:
-            pixels = read(box)
-            use = use & np.isfinite(pixels)
-            level = level_of(pixels[use]) if use.any() else 0.0
-            values = np.where(use, pixels - np.float32(level), np.float32(0))
-            return lagged_products(values, _MAX_LAG), lagged_products(use, _MAX_LAG)
-
+    def covariance(self, read: Callable[[Box], Array]) -> Array:
+        """Masked autocovariance (41, 41) of an image that is read box by box, its level taken off window by window."""
         with ThreadPoolExecutor(self._threads) as pool:
-            chosen = self.use if own is None else [uses[own] for uses in self._own]
-            sums, counts = (sum(parts) for parts in zip(*pool.map(products, self.boxes, chosen), strict=True))
-        result: Array = sums / np.maximum(counts, 1.0)
-        return result
+            parts = list(pool.map(lambda box, use: _products(read(box), use), self.boxes, self.use))
+        return _covariance(parts)
 
     def measure(self, exposure: Exposure, level: PlaneLevel | None = None) -> MeasuredNoise:
         """Variance and correlation function of the background noise of one of the images.
@@ -172,27 +180,33 @@ class SourceFreeWindows:
             If the image has no noise.
         """
 
+        number = next(k for k, other in enumerate(self._exposures) if other is exposure)
         step = 0.0 if self._coarse else self._step(exposure)
+        images, self._read[number] = self._read[number], []
 
-        def read(box: Box, step: float = 0.0) -> Array:
-            image = exposure.image_plane.read(box).astype(np.float32)
+        def told(k: int) -> tuple[tuple[Array, Array], Array]:
+            box, image = self.boxes[k], images[k] if images else exposure.image_plane.read(self.boxes[k])
+            root = None
+            if level is not None and exposure.variance_plane is not None:
+                # What is brighter than the background has more noise, but the background itself is no noise.
+                variance = exposure.variance_plane.read(box)
+                known = np.where(level.known(variance), variance, level.level)
+                root = np.sqrt(known / level.level, dtype=np.float32)
+            pixels = _scaled(image, root)
+            products = _products(pixels, self._own[k][number])
             if step:
-                image = spread_ties(image.ravel(), step).reshape(image.shape).astype(np.float32)
-            if level is None or exposure.variance_plane is None:
-                return image
-            # What is brighter than the background has more noise, but the background itself is no noise.
-            image -= np.float32(level_of(image[np.isfinite(image)]) if np.isfinite(image).any() else 0)
-            variance = exposure.variance_plane.read(box)
-            relative = np.where(level.known(variance), variance, level.level) / level.level
-            scaled: Array = image / np.sqrt(relative, dtype=np.float32)
-            return scaled
+                spread = spread_ties(image.ravel(), step).reshape(image.shape)
+                pixels = _scaled(spread, root)
+            return products, _residuals(pixels, self.use[k])
 
-        own = next(k for k, other in enumerate(self._exposures) if other is exposure)
-        correlation, variance, plateau = correlation_function(self.covariance(read, own), self.pixels)
+        with ThreadPoolExecutor(self._threads) as pool:
+            parts = list(pool.map(told, range(len(self.boxes))))
+        covariance = _covariance([products for products, _ in parts])
+        correlation, variance, plateau = correlation_function(covariance, self.pixels)
         # What is left of faint sources makes tails. They are few in the correlation, but count much in the variance,
         # which is therefore taken from the middle of the distribution.
         # Of integers the median deviation is an integer as well, and could be wrong by 7 % for a scatter of 10.
-        total = self.scatter(lambda box: read(box, step)) ** 2 - step**2 / 12
+        total = self._scatter_of([residuals for _, residuals in parts]) ** 2 - step**2 / 12
         if not total > 0:
             raise InputError(f"{exposure.name}: its background has no noise to measure; use --noise white")
         robust = total - plateau * variance
@@ -205,15 +219,14 @@ class SourceFreeWindows:
 
     def scatter(self, read: Callable[[Box], Array]) -> float:
         """Robust standard deviation of an image that is read box by box, its level taken off window by window."""
-        residuals = []
-        for box, use in zip(self.boxes, self.use, strict=True):
-            pixels = read(box)[use]
-            pixels = pixels[np.isfinite(pixels)]
-            if pixels.size:
-                residuals.append(pixels - level_of(pixels))
-        if not residuals:
-            return np.nan
+        with ThreadPoolExecutor(self._threads) as pool:
+            residuals = list(pool.map(lambda box, use: _residuals(read(box), use), self.boxes, self.use))
+        return self._scatter_of(residuals)
+
+    def _scatter_of(self, residuals: Sequence[Array]) -> float:
         values = np.concatenate(residuals)
+        if not values.size:
+            return np.nan
         return standard_deviation(values, whole=True) if self._coarse else _scatter(values)
 
     def _step(self, exposure: Exposure) -> float:
@@ -236,5 +249,39 @@ def _below(wide: list[Array], own: int | None = None) -> Array:
     return below
 
 
+def _scaled(image: Array, root: Array | None) -> Array:
+    """An image in single precision, and where its noise varies with its level taken off and divided by that."""
+    image = image.astype(np.float32, copy=False)
+    if root is None:
+        return image
+    finite = image[np.isfinite(image)]
+    scaled: Array = (image - np.float32(level_of(finite) if finite.size else 0)) / root
+    return scaled
+
+
+def _products(pixels: Array, use: Array) -> tuple[Array, Array]:
+    """Lagged products of the pixels used that have a value, their level taken off, and the numbers of pairs."""
+    use = use & np.isfinite(pixels)
+    level = level_of(pixels[use]) if use.any() else 0.0
+    both = np.stack([np.where(use, pixels - np.float32(level), np.float32(0)), use])
+    products, pairs = inverse_near(power_of(transforms(both, _MAX_LAG)), on_grid(use.shape, _MAX_LAG)[1], _MAX_LAG)
+    return products, pairs
+
+
+def _covariance(parts: Sequence[tuple[Array, Array]]) -> Array:
+    """Autocovariance from the products and pairs of windows."""
+    sums, counts = (np.sum(planes, axis=0) for planes in zip(*parts, strict=True))
+    result: Array = sums / np.maximum(counts, 1.0)
+    return result
+
+
+def _residuals(pixels: Array, use: Array) -> Array:
+    """The pixels used that have a value, their level taken off."""
+    values = pixels[use]
+    values = values[np.isfinite(values)]
+    residuals: Array = values - level_of(values) if values.size else values
+    return residuals
+
+
 def _scatter(values: Array) -> float:
-    return float(1.4826 * np.median(np.abs(values - np.median(values)))) if values.size else np.nan
+    return 1.4826 * median(np.abs(values - median(values))) if values.size else np.nan

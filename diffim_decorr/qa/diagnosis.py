@@ -7,8 +7,9 @@ covariance with either input tells whether it was made of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from numpy.typing import NDArray
 from diffim_decorr.difference.subtraction import Subtraction
 from diffim_decorr.geometry import Box
 from diffim_decorr.noise.models import Noise
+from diffim_decorr.noise.robust import median
 from diffim_decorr.options import Options
+from diffim_decorr.qa.products import Products
 from diffim_decorr.qa.sample import Window
-from diffim_decorr.qa.spectrum import LAG, Spectra, at_lags, autocovariance, cross_products
+from diffim_decorr.qa.spectrum import LAG, Spectra, at_lags, autocovariance
 from diffim_decorr.record import Measured
 
 __all__ = ("Evidence", "Model", "WindowEvidence", "evidence_in", "gathered")
@@ -64,7 +67,7 @@ class Model:
             values = values[np.isfinite(values) & (values > 0)]
             # What was given counts, relative to the plane's own level.
             # The mean of all noise, but without what stands for no data.
-            usual = values[values < 10 * np.median(values)] if values.size else values
+            usual = values[values < 10 * median(values)] if values.size else values
             relative = float(np.mean(usual)) / plane.level if usual.size and plane.level else 1.0
             found.append(plane.variance * relative)
         return found
@@ -75,6 +78,13 @@ class Model:
         if boxes and not any(box.contains(x, y) for box in boxes):
             return None
         return [kernel.at(x, y) for kernel in self.subtraction.kernels]
+
+    @cached_property
+    def constant(self) -> _Covariances | None:
+        """What kernels that are the same everywhere make of the noise; None if they vary."""
+        place = self.subtraction.place_of_constant(self.options)
+        kernels = None if place is None else self.kernels(*place)
+        return None if kernels is None else _Covariances.of(kernels, self)
 
     @property
     def correlations(self) -> list[Array | None]:
@@ -104,64 +114,88 @@ class WindowEvidence:
     shares: tuple[tuple[float, float, float], ...] = ()
 
 
-def evidence_in(window: Window, level: float, model: Model) -> WindowEvidence | None:
+def evidence_in(window: Window, products: Products, model: Model) -> WindowEvidence | None:
     """What a window says of the difference's noise; None where there is no kernel, or there are too few pixels."""
     use = window.use
     x, y = (window.box.x0 + window.box.x1 - 1) / 2, (window.box.y0 + window.box.y1 - 1) / 2
     local = model.kernels(x, y)
     if local is None or use.mean() < 0.02:
         return None
-    place = model.subtraction.place_of_constant(model.options)
-    assumed = local if place is None else model.kernels(*place)
-    assert assumed is not None
+    assumed = model.constant or _Covariances.of(local, model)
     variances = model.variances(window.box, use)
-    pairs = cross_products([use.astype(np.float32)])[0]
-    images = [np.where(use, window.before - np.float32(level), np.float32(0)), *_flat(window)]
-    measured, crossed = cross_products(images)
+    pairs, measured = products.pairs, products.before
     expected = {
         name: tuple(pairs * part for part in parts) for name, parts in _hypotheses(model, variances, assumed, local)
     }
     if not model.plain:
         return WindowEvidence(pairs, measured, expected)
-    own = tuple(cross_products([image])[0] for image in images[1:])
     shares = []
     number = pairs[LAG, LAG]
-    for kernel, variance, product, power in zip(local, variances, crossed, own, strict=True):
+    for kernel, variance, product, power in zip(local, variances, products.crossed, products.inputs, strict=True):
         shape = at_lags(kernel)
         square, scatter = float(np.sum(shape**2)), float(power[LAG, LAG])
         # By the variance plane or by the image's own scatter, whichever is more: either may be far too small.
         whole = max(variance * number, scatter) * square
         shares.append((float(np.sum(product * shape)), whole, measured[LAG, LAG] * scatter / number * square))
-    return WindowEvidence(pairs, measured, expected, own, tuple(shares))
+    return WindowEvidence(pairs, measured, expected, products.inputs, tuple(shares))
 
 
-def _flat(window: Window) -> list[Array]:
-    """The inputs without their sources."""
-    return [np.where(window.use, image, np.float32(0)) for image in window.inputs]
+@dataclass(frozen=True, eq=False)
+class _Covariances:
+    """Covariances (41, 41) of noise of variance 1 that was convolved with the kernels of one place.
+
+    Parameters
+    ----------
+    supposed
+        Of each contribution, its noise as the model has it.
+    white
+        Of each of two images, their noise white.
+    mistaken
+        The same of the one that was convolved with another kernel by mistake, by what was done to it.
+    """
+
+    supposed: tuple[Array, ...]
+    white: tuple[Array, ...] = ()
+    mistaken: Mapping[str, Array] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kernels: Sequence[Array], model: Model) -> _Covariances:
+        supposed = tuple(autocovariance(*pair) for pair in zip(kernels, model.correlations, strict=True))
+        if not model.plain:
+            return cls(supposed)
+        known = all(rho is None for rho in model.correlations)
+        white = supposed if known else tuple(autocovariance(kernel) for kernel in kernels)
+        kernel = kernels[_convolved(kernels)]
+        mistaken = {"flipped": autocovariance(kernel[:, ::-1])}
+        if kernel.shape[0] == kernel.shape[1]:
+            mistaken["transposed"] = autocovariance(kernel.T)
+        return cls(supposed, white, mistaken)
+
+
+def _convolved(kernels: Sequence[Array]) -> int:
+    """Which of two images was convolved."""
+    return 0 if max(kernels[0].shape) > 1 else 1
 
 
 def _hypotheses(
-    model: Model, variances: Sequence[float], assumed: Sequence[Array], local: Sequence[Array]
+    model: Model, variances: Sequence[float], assumed: _Covariances, local: Sequence[Array]
 ) -> Iterator[tuple[str, tuple[Array, ...]]]:
     """Name and covariance, in parts, of each hypothesis; the first is the model."""
-    correlations = model.correlations
-    parts = [v * autocovariance(kernel, rho) for v, kernel, rho in zip(variances, assumed, correlations, strict=True)]
+    parts = [v * shape for v, shape in zip(variances, assumed.supposed, strict=True)]
     yield "model", (np.sum(parts, axis=0),)
     if not model.plain:
         return
     yield "unit", (np.sum(parts, axis=0),)
     yield "ratio", tuple(parts)
-    convolved = 0 if max(assumed[0].shape) > 1 else 1
-    one, other = assumed[1 - convolved], assumed[convolved]
-    delta, kernel = autocovariance(one), autocovariance(other)
+    convolved = _convolved(local)
+    delta, kernel = assumed.white[1 - convolved], assumed.white[convolved]
     of_one, of_other = variances[1 - convolved], variances[convolved]
     yield "other side", (of_other * delta + of_one * kernel,)
     yield "white", (delta,)
     yield "sigma", (of_one**2 * delta + of_other**2 * kernel,)
     yield "squared", (of_one**0.5 * delta + of_other**0.5 * kernel,)
-    yield "flipped", (of_one * delta + of_other * autocovariance(other[:, ::-1]),)
-    if other.shape[0] == other.shape[1]:
-        yield "transposed", (of_one * delta + of_other * autocovariance(other.T),)
+    for name, shape in assumed.mistaken.items():
+        yield name, (of_one * delta + of_other * shape,)
     if not model.options.spatial:
         yield "spatial", (of_one * delta + of_other * autocovariance(local[convolved]),)
 

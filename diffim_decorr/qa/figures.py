@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.planes import Plane
-from diffim_decorr.noise.correlation import MAX_LAG, lagged_products, max_abs_rho, normalised
-from diffim_decorr.noise.robust import level_of, standard_deviation
+from diffim_decorr.noise.correlation import MAX_LAG, max_abs_rho, normalised
+from diffim_decorr.noise.robust import median, standard_deviation
 from diffim_decorr.qa.diagnosis import Evidence, Model, evidence_in, gathered
-from diffim_decorr.qa.sample import Sample, Window, sample_of
+from diffim_decorr.qa.products import Products, products_in
+from diffim_decorr.qa.sample import Sample, sample_of
 from diffim_decorr.qa.scatter import (
     ROBUST_ERROR,
     WindowScatter,
@@ -29,6 +30,7 @@ from diffim_decorr.qa.scatter import (
     scatter_in,
     tails,
 )
+from diffim_decorr.qa.spectrum import LAG
 from diffim_decorr.record import Figures, Measured, figure
 
 __all__ = ("LARGEST_OF_LAGS", "QualityFigures", "measure_quality")
@@ -160,21 +162,23 @@ def measure_quality(
             nothing = np.full((2 * MAX_LAG + 1, 2 * MAX_LAG + 1), np.nan)
             figures = QualityFigures(nothing, nothing, nothing, nothing, 0.0, np.nan, np.nan, np.nan, sample.pixels)
             return figures, None
-        products = list(pool.map(lambda window: _products(window, sample), sample.windows))
+        levels = sample.level_before, sample.level_after
+        products = list(pool.map(lambda window: products_in(window, *levels), sample.windows))
         scatters = list(pool.map(lambda window: scatter_in(window, sample.level_after), sample.windows))
         evidence = None
         if model is not None:
-            evidence = gathered(
-                list(pool.map(lambda window: evidence_in(window, sample.level_before, model), sample.windows)), model
-            )
+            told = pool.map(lambda window, own: evidence_in(window, own, model), sample.windows, products)
+            evidence = gathered(list(told), model)
     return _figures(sample, products, scatters, evidence), evidence
 
 
 def _figures(
-    sample: Sample, products: list[list[Array]], scatters: list[WindowScatter], evidence: Evidence | None
+    sample: Sample, products: list[Products], scatters: list[WindowScatter], evidence: Evidence | None
 ) -> QualityFigures:
     """The figures from what windows add to them."""
-    counts, *sums = (sum(parts) for parts in zip(*products, strict=True))
+    near = slice(LAG - MAX_LAG, LAG + MAX_LAG + 1)
+    parts = [(part.pairs, part.before, part.after, *part.inputs) for part in products]
+    counts, *sums = (np.sum(planes, axis=0)[near, near] for planes in zip(*parts, strict=True))
     rho_before, rho_after, rho_science, rho_template = (normalised(total, counts) for total in sums)
     snr = np.concatenate([part.snr for part in scatters])
     return QualityFigures(
@@ -185,7 +189,7 @@ def _figures(
         float(np.delete(counts, counts.size // 2).mean()),
         max_abs_rho(rho_before),
         max_abs_rho(rho_after),
-        standard_deviation(snr, whole=True) if sample.coarse else float(1.4826 * np.median(np.abs(snr))),
+        standard_deviation(snr, whole=True) if sample.coarse else 1.4826 * median(np.abs(snr)),
         sample.pixels,
         _rho_chi2(rho_after, counts),
         block_std(scatters),
@@ -202,12 +206,3 @@ def _rho_chi2(rho: Array, counts: Array) -> Measured:
     terms = counts * rho**2
     lags = (rho.size - 1) // 2
     return Measured(float(terms.sum() - terms[MAX_LAG, MAX_LAG]) / 2, float(lags), float(np.sqrt(2 * lags)))
-
-
-def _products(window: Window, sample: Sample) -> list[Array]:
-    """Lagged products of the mask, of the difference before and after, and of the inputs."""
-    use = window.use
-    planes = [use, window.before - np.float32(sample.level_before), window.after - np.float32(sample.level_after)]
-    for pixels in window.inputs:
-        planes.append(pixels - np.float32(level_of(pixels[use])))
-    return [lagged_products(np.where(use, plane, 0), MAX_LAG) for plane in planes]

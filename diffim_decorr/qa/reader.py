@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.masks import any_of
-from diffim_decorr.noise.robust import level_of
+from diffim_decorr.noise.robust import level_of, median
 from diffim_decorr.noise.sources import mask_sources, smoothed, typical
 from diffim_decorr.qa.sample import Window
 
@@ -104,4 +104,4 @@ class Pixels:
 
 
 def _robust(values: Array) -> float:
-    return float(1.4826 * np.median(np.abs(values))) if values.size else np.nan
+    return 1.4826 * median(np.abs(values)) if values.size else np.nan

@@ -6,13 +6,14 @@ All scatters are robust (1.4826 times the median of absolute values), whose rela
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diffim_decorr.noise.robust import median
 from diffim_decorr.noise.sources import smoothed
 from diffim_decorr.qa.sample import Window
 from diffim_decorr.record import Measured
@@ -61,7 +62,7 @@ def scatter_in(window: Window, level: float) -> WindowScatter:
     residual = np.where(use, window.after - np.float32(level), np.float32(0))
     variance = np.where(use, window.variance, np.float32(0))
     snr = residual / np.sqrt(np.where(use, window.variance, np.float32(1)))
-    blocks = {size: _block_snr(residual, variance, use, size) for size in BLOCKS}
+    blocks = dict(zip(BLOCKS, _block_snrs(residual, variance, use), strict=True))
     return WindowScatter(snr[use], blocks, _matched_snr(residual, variance, use), _cells(snr, use))
 
 
@@ -72,12 +73,22 @@ def _blocks(image: Array, size: int) -> Array:
     return cut.swapaxes(1, 2).reshape(rows, columns, size * size)
 
 
-def _block_snr(residual: Array, variance: Array, use: Array, size: int) -> Array:
+def _block_snrs(residual: Array, variance: Array, use: Array) -> Iterator[Array]:
     """Sums over blocks in units of the noise that they would have if pixels had nothing to do with each other."""
-    enough = _blocks(use, size).sum(axis=-1) >= _LEAST_OF_BLOCK * size * size
-    total, noise = (_blocks(plane, size).sum(axis=-1, dtype=np.float64)[enough] for plane in (residual, variance))
-    snr: Array = total / np.sqrt(noise)
-    return snr
+    planes = [plane.astype(np.float64) for plane in (residual, variance, use)]
+    for size in BLOCKS:  # each is of four of the one before
+        planes = [_in_fours(plane) for plane in planes]
+        total, noise, pixels = planes
+        enough = pixels >= _LEAST_OF_BLOCK * size * size
+        yield total[enough] / np.sqrt(noise[enough])
+
+
+def _in_fours(image: Array) -> Array:
+    """Sums of whole blocks of 2 x 2 pixels."""
+    rows, columns = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+    pairs = image[:rows:2] + image[1:rows:2]
+    sums: Array = pairs[:, :columns:2] + pairs[:, 1:columns:2]
+    return sums
 
 
 def _matched_snr(residual: Array, variance: Array, use: Array) -> Array:
@@ -103,7 +114,7 @@ def _cells(snr: Array, use: Array) -> tuple[Array, Array]:
 
 
 def _robust(values: Array) -> float:
-    return float(1.4826 * np.median(np.abs(values))) if values.size else np.nan
+    return 1.4826 * median(np.abs(values)) if values.size else np.nan
 
 
 def _scatter(values: Array, number: float) -> Measured:

@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.kernels.spatial import SpatialKernel
-from diffim_decorr.noise.correlation import lagged_products, normalised
-from diffim_decorr.noise.robust import mean_level
+from diffim_decorr.noise.correlation import normalised
+from diffim_decorr.noise.robust import mean_level, median
 from diffim_decorr.noise.windows import ENOUGH, MOST_WINDOWS, WINDOWS_AT_ONCE, sample_boxes
 from diffim_decorr.qa.diagnosis import Evidence, Model, WindowEvidence, evidence_in, gathered
 from diffim_decorr.qa.figures import LARGEST_OF_LAGS, QualityFigures
 from diffim_decorr.qa.maps import CELL, Cells, Strip, joined, strip_of
 from diffim_decorr.qa.peaks import count_peaks, expected_peaks, matched_filter
 from diffim_decorr.qa.power import Spectrum, flatness, spectrum_of
+from diffim_decorr.qa.products import products_in
 from diffim_decorr.qa.reader import Pixels
 from diffim_decorr.qa.sample import Window
 from diffim_decorr.qa.scatter import ROBUST_ERROR, WindowScatter, block_std, cell_spread, psf_scatter, scatter_in, tails
@@ -276,17 +277,14 @@ class _Measure:
         return self.psf.at(x, y) if isinstance(self.psf, SpatialKernel) else self.psf
 
     def __call__(self, window: Window) -> _Part:
-        use, (level, level_before) = window.use, self.levels
-        away = np.where(use, window.after - np.float32(level), np.float32(0))
-        before = None
-        if self.pixels.before is not None:
-            before = lagged_products(np.where(use, window.before - np.float32(level_before), np.float32(0)), LAG)
+        level, level_before = self.levels
+        products = products_in(window, level_before, level)
         part = _Part(
-            lagged_products(away, LAG),
-            lagged_products(use, LAG),
-            before,
+            products.after,
+            products.pairs,
+            None if self.pixels.before is None else products.before,
             scatter_in(window, level),
-            None if self.model is None else evidence_in(window, level_before, self.model),
+            None if self.model is None else evidence_in(window, products, self.model),
         )
         box = window.box
         psf = self.psf_at((box.x0 + box.x1 - 1) / 2, (box.y0 + box.y1 - 1) / 2)
@@ -349,7 +347,7 @@ def _scatters(parts: list[WindowScatter], used: int, enough: bool) -> dict[str, 
         return {**dict.fromkeys(single, Measured()), "block_std": {}, "tails": {}}
     snr = np.concatenate([part.snr for part in parts])
     return {
-        "snr_std": Measured(float(1.4826 * np.median(np.abs(snr))), 1.0, error),
+        "snr_std": Measured(1.4826 * median(np.abs(snr)), 1.0, error),
         "block_std": block_std(parts),
         "psf_scatter": psf_scatter(parts),
         "cell_spread": cell_spread(parts),

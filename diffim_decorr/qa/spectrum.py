@@ -8,17 +8,17 @@ measured and for what is expected; likelihoods are Whittle's (1953).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffim_decorr.fft import forward, good_size, inverse, kernel_transform
+from diffim_decorr.fft import forward, good_size, inverse_near, kernel_transform
 from diffim_decorr.record import Measured
 
-__all__ = ("LAG", "Spectra", "at_lags", "autocovariance", "cross_products")
+__all__ = ("LAG", "Spectra", "at_lags", "autocovariance")
 
 Array = NDArray[Any]
 
@@ -41,9 +41,7 @@ def autocovariance(kernel: Array, correlation: Array | None = None) -> Array:
     power = np.abs(kernel_transform(kernel, (height, width))) ** 2
     if correlation is not None:
         power = power * kernel_transform(correlation, (height, width)).real
-    lags = np.arange(-LAG, LAG + 1)
-    result: Array = inverse(power.astype(complex), width)[np.ix_(lags, lags)]
-    return result
+    return inverse_near(power, width, LAG)
 
 
 def at_lags(image: Array) -> Array:
@@ -52,22 +50,6 @@ def at_lags(image: Array) -> Array:
     padded = np.pad(image, [(LAG, LAG), (LAG, LAG)])
     result: Array = padded[height // 2 :, width // 2 :][: 2 * LAG + 1, : 2 * LAG + 1]
     return result
-
-
-def cross_products(images: Sequence[Array]) -> tuple[Array, list[Array]]:
-    """Lagged products (41, 41) of the first image (h, w) with itself, and with each of the others.
-
-    At lag l the second factor is taken l pixels before the first: a first image that is the second convolved with a
-    kernel has the kernel there.
-    """
-    height, width = images[0].shape
-    shape = (good_size(height + LAG), good_size(width + LAG))
-    padded = np.zeros((len(images), *shape), dtype=np.float32)
-    padded[:, :height, :width] = images
-    spectra = forward(padded).astype(np.complex128)  # products of pixels in odd units exceed single precision
-    lags = np.arange(-LAG, LAG + 1)
-    products = [inverse(spectra[0] * np.conj(other), shape[1])[np.ix_(lags, lags)] for other in spectra]
-    return products[0], products[1:]
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,6 +95,24 @@ def test_verbose(folder: Path) -> None:
     assert "source-free pixels" in verbose
 
 
+# What takes long to import, and a run of most people has no use for.
+UNUSED = (
+    "scipy", "rich", "tomllib", "matplotlib", "jinja2", "h5py", "astropy.wcs", "astropy.table", "astropy.nddata",
+    "astropy.time", "astropy.coordinates", "astropy.modeling", "astropy.stats", "astropy.convolution",
+    "diffim_decorr.apply", "diffim_decorr.assessment", "diffim_decorr.plots", "diffim_decorr.recipe",
+    "diffim_decorr.report", "diffim_decorr.simulate",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [(), ("--spatial", "--json"), ("--noise", "measured")])
+def test_nothing_is_imported_that_is_not_used(folder: Path, options: tuple[str, ...]) -> None:
+    line = [COMMAND[0], "-X", "importtime", *COMMAND[1:], "run", *INPUTS, *OUT, *options]
+    done = subprocess.run(line, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "diffim_decorr.run" in imported
+    assert sorted(name for name in imported if name.startswith(UNUSED)) == []
+
+
 def on_terminal(folder: Path, *args: str) -> tuple[str, int]:
     """What the command shows on a terminal."""
     pty = pytest.importorskip("pty")

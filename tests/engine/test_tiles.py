@@ -47,8 +47,8 @@ def test_convolution_of_several_tiles(shape: tuple[int, int], varying: bool) -> 
 def test_progress_is_told_tile_by_tile(field: Field) -> None:
     assert column_seams(SHAPE) == [SEAM]
     told: list[tuple[int, int]] = []
-    field.decorrelated(progress=lambda done, of: told.append((done, of)))
-    assert told == [(1, 2), (2, 2)]
+    field.decorrelated(progress=lambda stage, done, of: told.append((done, of)) if stage == "filter" else None)
+    assert told == [(0, 0), (1, 2), (2, 2)]
 
 
 def test_results_do_not_depend_on_threads(field: Field) -> None:

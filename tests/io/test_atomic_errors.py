@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from diffim_decorr import run
 from diffim_decorr.io import atomic
 from diffim_decorr.options import InputOptions, Options, OutputOptions
 from diffim_decorr.run import decorrelate_files
@@ -52,6 +53,24 @@ def test_pixels_that_do_not_reach_the_disk(inputs: Path, monkeypatch: pytest.Mon
     main = threading.main_thread()
     monkeypatch.setattr(os, "fsync", _failing(number, lambda _: threading.current_thread() is not main))
     _refused(inputs, number)
+
+
+def test_pixels_go_to_the_disk_while_others_are_worked_on(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but the sync itself ends the filter here: without one before all pixels have come it would not end."""
+    whole, synced = os.fsync, threading.Event()
+    convolve = run.convolve_image
+
+    def fsync(descriptor: int) -> None:
+        whole(descriptor)
+        synced.set()
+
+    def waiting(*args: Any) -> None:
+        convolve(*args)
+        assert synced.wait(60)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(run, "convolve_image", waiting)
+    _run(inputs)
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffim_decorr.noise.correlation import correlation_function
+from diffim_decorr.noise.correlation import correlation_function, lagged_products
 
 
 def test_a_plateau_is_taken_off() -> None:
@@ -17,3 +17,14 @@ def test_a_plateau_is_taken_off() -> None:
     assert plateau == pytest.approx(0.125, rel=1e-6)
     assert np.abs(rho - true)[np.hypot(x, y) <= 3].max() < 1e-6
     assert np.abs(rho[np.hypot(x, y) > 15]).max() == 0
+
+
+def test_lagged_products_are_sums_over_pairs() -> None:
+    images = np.random.default_rng(3).normal(size=(2, 12, 17)).astype(np.float32)
+    reach = 4
+    products = lagged_products(images, reach)
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
+            padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach)))
+            shifted = padded[:, reach + dy : reach + dy + 12, reach + dx : reach + dx + 17]
+            assert products[reach + dy, reach + dx] == pytest.approx(float(np.sum(images * shifted)), abs=1e-4)

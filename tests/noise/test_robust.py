@@ -8,7 +8,7 @@ import pytest
 from diffim_decorr import Exposure, decorrelate
 from diffim_decorr.images.absent import tie_step
 from diffim_decorr.noise.background import measured_variance
-from diffim_decorr.noise.robust import fill_value, is_coarse, spread_ties, standard_deviation
+from diffim_decorr.noise.robust import fill_value, is_coarse, median, spread_ties, standard_deviation
 from support.kernels import gaussian
 from support.reference import convolved
 
@@ -96,3 +96,12 @@ def test_a_run_on_integers(sigma: float, noise: str) -> None:
     result = decorrelate(*(Exposure(image.astype(np.float32)) for image in images), kernel, noise=noise)
     assert result.qa.snr_std == pytest.approx(1.0, abs=0.01)
     assert result.verdict.status == "ok", str(result.verdict)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 1000, 1001])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_median_is_that_of_numpy(count: int, dtype: type) -> None:
+    """To the last bit, of values of which some are alike as well."""
+    rng = np.random.default_rng(count)
+    for values in (rng.normal(size=count), np.rint(rng.normal(size=count))):
+        assert median(values.astype(dtype)) == float(np.median(values.astype(dtype)))

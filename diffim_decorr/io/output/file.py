@@ -68,6 +68,8 @@ class OutputFile:
         # Whether the header that says how the image was made is its own, or that of a primary HDU without pixels.
         self._leading = layout.separate or place is not None
         self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._unsynced = self._complete = False
         self._syncing: threading.Thread | None = None
         self._failed: OSError | None = None
         roles = [role for role in layout.names if role != "VARIANCE" or product.has_variance]
@@ -217,22 +219,36 @@ class OutputFile:
             rows.byteswap(inplace=True)
             start = rows.itemsize * y0 * self._product.shape[1]
             self._drafts[role].put(self._offsets[role][1] + start, rows.data.cast("B"))
+        with self._changed:
+            self._unsynced = True
+            self._changed.notify()
+            if self._syncing is None:
+                self._syncing = threading.Thread(target=self._sync)
+                self._syncing.start()
 
     def start_syncing(self) -> None:
-        """Let the pixels go to the disk while other work is done."""
-        self._syncing = threading.Thread(target=self._sync)
-        self._syncing.start()
+        with self._changed:
+            self._complete = True
+            self._changed.notify()
 
     def _sync(self) -> None:
+        """Have the pixels go to the disk while others are worked on, until all have come."""
         try:
-            for draft in set(self._drafts.values()):
-                draft.sync()
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._unsynced or self._complete)
+                    if not self._unsynced:
+                        return
+                    self._unsynced = False
+                for draft in set(self._drafts.values()):
+                    draft.sync()
         except OSError as error:
             # What the system could not write it says but once: a later try would seem to succeed.
             self._failed = error
 
     def wait(self) -> None:
         """Until nothing is on its way to the disk."""
+        self.start_syncing()
         if self._syncing is not None:
             self._syncing.join()
 
