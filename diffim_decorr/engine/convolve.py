@@ -33,7 +33,7 @@ Transforms = Callable[[int, slice], Array]
 # Columns, or rows, that are worked on at once, few enough to stay in a processor's cache.
 _BLOCK = 128
 # Groups of kernels, and kernels, that are worked on at once.
-_GROUPS, _KERNELS = 8, 12
+_GROUPS, _KERNELS = 4, 12
 
 
 class TileConvolver:
