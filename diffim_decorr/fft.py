@@ -8,7 +8,7 @@ import ducc0.fft
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ("forward", "good_size", "inverse", "kernel_transform")
+__all__ = ("even_window", "forward", "good_size", "inverse", "inverse_window", "kernel_transform")
 
 Array = NDArray[Any]
 
@@ -35,6 +35,31 @@ def inverse(spectra: Array, width: int, out: Array | None = None) -> Array:
         spectra, axes=axes, lastsize=width, forward=False, inorm=2, out=out, allow_overwriting_input=True
     )
     return result
+
+
+def inverse_window(spectra: Array, width: int, half_width: int) -> Array:
+    """The pixels of `inverse` within a half-width of the origin, with that in the middle (..., s, s)."""
+    offsets = np.arange(-half_width, half_width + 1)
+    columns: Array = ducc0.fft.c2c(spectra, axes=(spectra.ndim - 2,), forward=False, inorm=2)
+    # Of the rows that are not wanted nothing has to be known.
+    rows: Array = ducc0.fft.c2r(
+        columns[..., offsets, :], axes=(spectra.ndim - 1,), lastsize=width, forward=False, inorm=2
+    )
+    return rows[..., offsets]
+
+
+def even_window(spectra: Array, width: int, half_width: int) -> Array:
+    """The same of real spectra, whose images are even: the rows from the middle on (..., half_width + 1, s).
+
+    The others are the same pixels once more, in reverse order.
+    """
+    # The transform of a column that is real is Hermitian, so that half of it is enough; that it is the forward one
+    # turns the image around.
+    columns: Array = ducc0.fft.r2c(spectra, axes=(spectra.ndim - 2,), inorm=2)
+    rows: Array = ducc0.fft.c2r(
+        columns[..., : half_width + 1, :], axes=(spectra.ndim - 1,), lastsize=width, forward=False, inorm=2
+    )
+    return rows[..., np.arange(half_width, -half_width - 1, -1)]
 
 
 def kernel_transform(images: Array, shape: tuple[int, int], dtype: Any = np.complex128) -> Array:

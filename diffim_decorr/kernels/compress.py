@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffim_decorr.kernels.coefficients import AffineCoefficients, Coefficients, PolynomialCoefficients
 from diffim_decorr.kernels.grid import GridCoefficients
 from diffim_decorr.kernels.spatial import SpatialKernel
 
-__all__ = ("compact", "compressed", "mapped")
+__all__ = ("compact", "compressed", "condensed", "mapped")
 
 Array = NDArray[Any]
 
@@ -41,6 +42,38 @@ def compact(kernel: SpatialKernel) -> SpatialKernel:
     modes = modes[sizes > _ROUNDING * sizes[0]]
     values = np.tensordot(modes @ flat.T, grid.values, axes=1)
     return SpatialKernel(modes.reshape(-1, *kernel.shape), GridCoefficients(values, grid.x, grid.y, grid.order))
+
+
+def condensed(kernel: SpatialKernel) -> SpatialKernel:
+    """The same kernel with an image for each power of x and y, if it is a polynomial and those are fewer.
+
+    Images that vanish are left out, and so are borders of zeros around the others.
+    """
+    polynomials = _polynomials(kernel.coefficients)
+    if polynomials is None:
+        return kernel
+    images = np.tensordot(polynomials.values, kernel.basis, axes=(0, 0))
+    used = images.any(axis=(1, 2))
+    if not used.any() or np.count_nonzero(used) > len(kernel.basis):
+        return kernel
+    images, powers = images[used], polynomials.powers[used]
+    y, x = (np.abs(np.arange(n) - n // 2) for n in kernel.shape)
+    reach = np.maximum(y[:, None], x)[images.any(axis=0)].max()
+    rows, columns = (slice(max(n // 2 - reach, 0), n // 2 + reach + 1) for n in kernel.shape)
+    coefficients = PolynomialCoefficients(np.eye(len(powers)), powers, polynomials.origin, polynomials.scale)
+    return SpatialKernel(np.ascontiguousarray(images[:, rows, columns]), coefficients, kernel.field)
+
+
+def _polynomials(coefficients: Coefficients) -> PolynomialCoefficients | None:
+    """Coefficient functions as polynomials, if that is what they are."""
+    if isinstance(coefficients, PolynomialCoefficients):
+        return coefficients
+    inner = _polynomials(coefficients.inner) if isinstance(coefficients, AffineCoefficients) else None
+    if inner is None or not isinstance(coefficients, AffineCoefficients):
+        return None
+    values = np.hstack([coefficients.matrix @ inner.values, coefficients.offset[:, None]])
+    powers = np.vstack([inner.powers, np.zeros((1, 2), dtype=inner.powers.dtype)])
+    return PolynomialCoefficients(values, powers, inner.origin, inner.scale)
 
 
 def compressed(samples: Array, areas: Array, tolerance: float) -> tuple[Array, Array, float]:
