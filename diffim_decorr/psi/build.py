@@ -19,45 +19,36 @@ from numpy.typing import NDArray
 from diffim_decorr.fft import good_size
 from diffim_decorr.geometry import Box
 from diffim_decorr.kernels.bank import KernelBank
-from diffim_decorr.kernels.compress import condensed
 from diffim_decorr.kernels.coefficients import PolynomialCoefficients
+from diffim_decorr.kernels.compress import condensed
 from diffim_decorr.kernels.piecewise import joined
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.field import NoiseField
 from diffim_decorr.psi.interpolate import interpolation_of
 from diffim_decorr.psi.modes import companions_of, images_of, measured_error, most_places, psi_of
 from diffim_decorr.psi.nodes import (
-    Nodes,
     Places,
     batches,
     extents,
+    knots_within,
     probes_of,
     ratio_nodes,
     ratio_range,
     smooth_boxes,
 )
 from diffim_decorr.psi.sampler import Recipe, Sampler, mirrored
-from diffim_decorr.psi.span import Span, quadrature_of
 from diffim_decorr.psi.support import Support, support_of
-from diffim_decorr.psi.trial import Trial, trial_of
+from diffim_decorr.psi.trial import MODES, Wanted, settled
 from diffim_decorr.record import PsiFigures
 
 __all__ = ("Decorrelation", "DecorrelationPart", "build_decorrelation", "variation")
 
 Array = NDArray[Any]
 
-# How many nodes along an axis are enough to begin with.
-_MOST_NODES = 9
-_USUAL_SPACING = 256.0
-_MOST_RATIOS = 24
-_SMALLEST_SPACING = 8.0
-# With which power of the nodes' distance the error falls at least, and by what factor they come closer at a time.
-_ORDER = 4
-_LEAST_STEP, _LARGEST_STEP = 1.25, 3.0
-# How many frequencies are looked at to begin with, and how many at least for each place that ψ is made of.
-_FREQUENCIES, _FEWEST_PER_PLACE = 2048, 8
+# Share of the tolerance that there always is for coefficients between the knots of the noise ratio.
+_BILINEAR = 0.3
 # At how many places the error is measured in the end.
-_CHECKED = 24
+_CHECKED = 16
 # Steps of progress for each part of the field.
 _STEPS = 100
 
@@ -188,13 +179,11 @@ def build_decorrelation(
     ----------
     Reiss & Lupton, DMTN-021, eq. 2; DMTN-061 (spatial variation); Kovacs, DMTN-179, section 5 (variance).
     """
-    recipe = recipe or Recipe()
     whole = Box(0, 0, shape[1], shape[0])
     if at is not None:
         inputs = [kernel.frozen(*at) for kernel in inputs]
         noise = replace(noise, log_ratio=None)
     planes = np.asarray(noise.variances if levels is None else levels)
-    wanted = _Wanted(tolerance, node_spacing, recipe or Recipe(), planes, threads, memory)
     boxes, parts = smooth_boxes(inputs, shape), []
     for k, box in enumerate(boxes):
 
@@ -202,110 +191,76 @@ def build_decorrelation(
             if progress is not None:
                 progress(int(_STEPS * (before + share)), _STEPS * len(boxes))
 
-        parts.append(_part(box, [condensed(kernel.piece(k)) for kernel in inputs], noise, wanted, step))
+        own = [condensed(kernel.piece(k)) for kernel in inputs]
+        low, high = ratio_range(noise, box)
+        ratios, error = ratio_nodes(low, high, tolerance)
+        constant = all(kernel.is_constant for kernel in own)
+        probes = probes_of(box, np.unique([low, high]), constant)
+        support = support_of(own, noise, recipe or Recipe(), probes, tolerance, threads)
+        step(0.2)
+        if constant and len(ratios) == 1:
+            parts.append(_constant(support, ratios, box, error))
+        else:
+            wanted = Wanted(tolerance, node_spacing, planes, most_places(support, memory // 3), threads)
+            parts.append(_varying(support, noise, box, ratios, error, wanted, memory, step))
+        step(1.0)
     return Decorrelation(tuple(parts), whole)
 
 
-@dataclass(frozen=True, eq=False)
-class _Wanted:
-    """What ψ is to be like, and what it may take; see `build_decorrelation`."""
-
-    tolerance: float
-    node_spacing: float
-    recipe: Recipe
-    levels: Array
-    threads: int
-    memory: int
-
-
-def _part(
-    box: Box, inputs: Sequence[SpatialKernel], noise: NoiseField, wanted: _Wanted, step: Callable[[float], None]
+def _varying(
+    support: Support,
+    noise: NoiseField,
+    box: Box,
+    ratios: Array,
+    one_ratio_error: float,
+    wanted: Wanted,
+    memory: int,
+    step: Callable[[float], None],
 ) -> DecorrelationPart:
     """ψ in a rectangle in which all kernels are smooth; `step` is told what share of the work is done."""
     tolerance, threads = wanted.tolerance, wanted.threads
-    low, high = ratio_range(noise, box)
-    ratios, one_ratio_error = ratio_nodes(low, high, tolerance)
-    constant = all(kernel.is_constant for kernel in inputs)
-    probes = probes_of(box, np.unique([low, high]), constant)
-    support = support_of(inputs, noise, wanted.recipe, probes, tolerance, threads)
-    step(0.2)
-    if constant and len(ratios) == 1:
-        part = _constant(support, ratios, box, one_ratio_error)
-        step(1.0)
-        return part
     allowed = math.sqrt(tolerance**2 - one_ratio_error**2)
-    trial = _settled(support, box, ratios, constant, probes.positions, allowed, wanted)
+    constant = all(kernel.is_constant for kernel in support.sampler.inputs)
+    trial = settled(support, box, ratios, constant, allowed, wanted)
     step(0.3)
-    images = images_of(support, trial.span, threads, lambda count: step(0.3 + 0.4 * count / trial.span.count))
-    left = math.sqrt(max(allowed**2 - trial.error**2, (0.3 * allowed) ** 2))
-    interpolation = interpolation_of(trial.amounts, trial.span.own, trial.nodes, noise, left * support.norm)
-    psi, rows, weights = psi_of(support, trial, images, interpolation, tolerance)
-    step(0.8)
-    estimated = math.hypot(trial.error, interpolation.error / support.norm)
-    measured = measured_error(support, psi, _anywhere(box, noise), threads)
-    print(len(trial.span.places[0]), "est", estimated, trial.mode_error, trial.field_error, trial.ratio_error, "bil", interpolation.error, "measured", measured)
-    variance, footprint = companions_of(
-        support, trial, images, interpolation, rows, weights, wanted.levels, wanted.memory // 4, threads
+    images, chains, limited = images_of(
+        support, trial.span, threads, lambda count: step(0.3 + 0.4 * count / trial.span.count)
     )
-    step(1.0)
+    left = math.sqrt(max(allowed**2 - trial.error**2 - (MODES * tolerance) ** 2, (_BILINEAR * allowed) ** 2))
+    # A third of the memory for images at places, one for modes of ψ, and one for those of |ψ| and what they are found
+    # in.
+    interpolation = interpolation_of(
+        trial.amounts, trial.span.own, trial.nodes, noise, left * support.norm, memory // 6
+    )
+    psi, rows, weights, mode_error = psi_of(support, trial, images, interpolation, tolerance, memory // 3)
+    del images
+    step(0.8)
+    estimated = math.hypot(trial.error, mode_error, interpolation.error / support.norm)
+    measured = measured_error(support, psi, rows, _anywhere(box, noise, trial.nodes.log_ratio), threads)
+    variance, footprint = companions_of(
+        trial, chains, interpolation, rows, weights, wanted.levels, memory // 6, threads
+    )
     return DecorrelationPart(
         box,
         psi,
         variance,
         footprint,
         support.energy_lost,
-        images.limited,
+        limited,
         trial.nodes.spacing,
         math.hypot(max(estimated, measured), one_ratio_error),
     )
 
 
-def _settled(
-    support: Support,
-    box: Box,
-    ratios: Array,
-    constant: bool,
-    probes: Places,
-    allowed: float,
-    wanted: _Wanted,
-) -> Trial:
-    """Nodes that are close enough, and what ψ is at them."""
-    most = most_places(support, wanted.memory // 2)
-    count = _FREQUENCIES
-    coarsest = max(box.shape) / (_MOST_NODES - 1)
-    usual = wanted.node_spacing >= _USUAL_SPACING
-    spacing = max(wanted.node_spacing, coarsest) if usual else wanted.node_spacing
-    low, high = ratios[0], ratios[-1]
-    span, closer = None, 1.0
-    while True:
-        if span is None:
-            span = Span.empty(quadrature_of(support, probes, count, wanted.levels, wanted.tolerance))
-        nodes = probes_of(box, ratios, True) if constant else Nodes.over(box, spacing, ratios, closer)
-        trial = trial_of(span, nodes, wanted.tolerance, support.norm, most, wanted.threads)
-        span = trial.span
-        if _FEWEST_PER_PLACE * span.count > count and count < support.sampler.frequencies:
-            # From so few frequencies so many amounts cannot be told.
-            count *= 4
-            span = None
-            continue
-        # More nodes do nothing for what the modes leave out.
-        if trial.error <= allowed or trial.mode_error > allowed:
-            return trial
-        if trial.ratio_error > trial.field_error and len(ratios) < _MOST_RATIOS:
-            ratios = np.linspace(low, high, min(len(ratios) + 3, _MOST_RATIOS))
-        elif nodes.spacing > _SMALLEST_SPACING:
-            left = math.sqrt(max(allowed**2 - trial.mode_error**2 - trial.ratio_error**2, (0.1 * allowed) ** 2))
-            closer *= min(max((trial.field_error / left) ** (1 / _ORDER), _LEAST_STEP), _LARGEST_STEP)
-        else:
-            return trial
-
-
-def _anywhere(box: Box, noise: NoiseField) -> Places:
+def _anywhere(box: Box, noise: NoiseField, ratios: Array) -> Places:
     """Some places in a box, with the noise ratio that is there."""
     u, v = np.random.default_rng(1).random((2, _CHECKED))
-    x, y = box.x0 + u * (box.x1 - 1 - box.x0), box.y0 + v * (box.y1 - 1 - box.y0)
-    if noise.log_ratio is None:
-        return x, y, np.full(_CHECKED, noise.mean_log_ratio)
+    if noise.log_ratio is None or len(ratios) == 1:
+        x, y = box.x0 + u * (box.x1 - 1 - box.x0), box.y0 + v * (box.y1 - 1 - box.y0)
+        return x, y, np.full(_CHECKED, ratios[0])
+    # Where the ratio is known. In between so is ψ what it is interpolated to.
+    along = knots_within(noise.log_ratio.x, box.x0, box.x1), knots_within(noise.log_ratio.y, box.y0, box.y1)
+    x, y = (knots[(share * len(knots)).astype(int)] for knots, share in zip(along, (u, v), strict=True))
     return x, y, noise.log_ratio.at(x, y)[0]
 
 

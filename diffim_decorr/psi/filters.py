@@ -52,7 +52,7 @@ def whitening_filter(power: Array, zero: Array, max_gain: float) -> tuple[Array,
     Reiss & Lupton, DMTN-021, eq. 2; DMTN-061 (artefacts of filters that diverge); Hu et al. 2022 (SFFT), ApJ 936, 157.
     """
     floor = zero / max_gain**2
-    limited = float(np.mean(power < floor))
+    limited = np.count_nonzero(power < floor) / power.size
     power += floor
     np.divide(zero + floor, power, out=power)
     return np.sqrt(power, out=power), limited

@@ -20,13 +20,13 @@ Array = NDArray[Any]
 # Of the interpolation between nodes.
 _DEGREE = 7
 # How many places are looked at for its error.
-_PLACES = 128
+_PLACES = 64
 # Pixels between knots of coefficients that follow the noise ratio, at least.
-_FINEST = 8.0
+_FINEST = 4.0
 
 
 def places_between(nodes: Nodes, over: str) -> Places | None:
-    """Places between nodes of the field, or of the noise ratio, where interpolation is worst; None if there are none."""
+    """Places between nodes of the field or of the noise ratio, where interpolation is worst; None if there are none."""
     axes = (nodes.x, nodes.y, nodes.log_ratio)
     between = (over == "field", over == "field", over == "ratio")
     if all(len(axis) == 1 for axis, chosen in zip(axes, between, strict=True) if chosen):
@@ -96,7 +96,9 @@ class Interpolation:
         return GridCoefficients(result, x, y, order=1)
 
 
-def interpolation_of(values: Array, images: Array, nodes: Nodes, noise: NoiseField, allowed: float) -> Interpolation:
+def interpolation_of(
+    values: Array, images: Array, nodes: Nodes, noise: NoiseField, allowed: float, memory: int
+) -> Interpolation:
     """How coefficients go on between nodes.
 
     Parameters
@@ -109,6 +111,8 @@ def interpolation_of(values: Array, images: Array, nodes: Nodes, noise: NoiseFie
         The nodes, and the noise of the images.
     allowed
         Bound of the rms error that is made on top of that between nodes.
+    memory
+        Bytes for the values of coefficients at knots.
     """
     ratio = noise.log_ratio
     if len(nodes.log_ratio) == 1:
@@ -128,10 +132,12 @@ def interpolation_of(values: Array, images: Array, nodes: Nodes, noise: NoiseFie
 
     # The kernel is not bilinear between the knots of the noise ratio, which may be far from each other.
     times, left = 1, error(1)
-    finest = max(1, math.floor(max(float(np.diff(axis).max(initial=0)) for axis in edges) / _FINEST))
-    if left > allowed and finest > 1:
+    if left > allowed:
+        widest = max(float(np.diff(axis).max(initial=0)) for axis in edges)
+        room = memory / (4 * values.shape[1] * len(edges[0]) * len(edges[1]))
+        finest = max(1, math.floor(min(widest / _FINEST, math.sqrt(room))))
         times = min(math.ceil(math.sqrt(left / allowed)), finest)
-        left = error(times)
+        left = error(times) if times > 1 else left
     x, y = (_divided(axis, times) for axis in edges)
     return Interpolation(nodes, (x, y), ratio.grid(x, y)[0], left)
 

@@ -24,51 +24,52 @@ from diffim_decorr.psi.span import Span
 from diffim_decorr.psi.support import VARIANCE_TOLERANCE, Support, even_sums
 from diffim_decorr.psi.trial import MODES, Trial
 
-__all__ = ("Images", "companions_of", "images_of", "measured_error", "most_places", "psi_of")
+__all__ = ("Chains", "companions_of", "images_of", "measured_error", "most_places", "psi_of")
 
 Array = NDArray[Any]
 
 # Weight of the kernels' sums in finding modes.
 _SUM_WEIGHT = 20.0
 _FOOTPRINT_TOLERANCE = 1e-3
-# How many samples are kept, however large they are.
-_FEWEST_KEPT = 24
-# Values that are worked on at once, of images and in sums of them.
-_AT_ONCE, _PIXELS = 1 << 20, 1 << 13
+# How many samples are kept however large they are, and however small.
+_FEWEST_KEPT, _MOST_KEPT = 24, 300
+# Values that are worked on at once.
+_AT_ONCE = 1 << 20
 # What is rounding error in the products of images, relative to the largest.
 _ROUNDING = 1e-13
 
 
 @dataclass(frozen=True, eq=False)
-class Images:
-    """Images of the modes of a span.
+class Chains:
+    """``ψ ⊗ κ_i``, by which the noise of the inputs gets into the result, at the places of a span.
 
     Parameters
     ----------
-    psi
-        Of ψ the rows from the middle on (n, h + 1, s).
-    chains
-        Of each input ``ψ ⊗ κ_i`` (inputs, n, r, r).
+    images
+        Of each input (inputs, n, r, r).
     kept
         What is within these of the sum of the squares (inputs).
-    limited
-        The largest fraction of frequencies at which the gain was limited.
     """
 
-    psi: Array
-    chains: Array
+    images: Array
     kept: Array
-    limited: float
 
 
 def most_places(support: Support, memory: int) -> int:
-    """Of how many places images fit into so many bytes."""
+    """Of how many places images fit into so many bytes, at least one."""
     inputs, size = len(support.sampler.inputs), 2 * support.half_width + 1
     return max(1, memory // (8 * ((support.half_width + 1) * size + inputs * (2 * support.reach + 1) ** 2)))
 
 
-def images_of(support: Support, span: Span, threads: int, step: Callable[[int], None]) -> Images:
-    """Images of the modes of a span; `step` is told of how many places there are images."""
+def images_of(support: Support, span: Span, threads: int, step: Callable[[int], None]) -> tuple[Array, Chains, float]:
+    """Images at the places of a span; `step` is told of how many there are.
+
+    Returns
+    -------
+    psi, chains, limited
+        Of ψ the rows from the middle on (n, h + 1, s), with a sum of about 1; ``ψ ⊗ κ_i``; and the largest fraction of
+        frequencies at which the gain was limited.
+    """
     sampler, count = support.sampler, span.count
     inputs, half, reach = len(sampler.inputs), support.half_width, support.reach
     psi = np.empty((count, half + 1, 2 * half + 1))
@@ -84,56 +85,68 @@ def images_of(support: Support, span: Span, threads: int, step: Callable[[int], 
     with ThreadPoolExecutor(sampler.workers(threads)) as pool:
         for some, some_chains, gains, part in pool.map(work, batches(span.places, sampler.batch)):
             here = slice(done, done := done + len(some))
-            psi[here], chains[:, here], totals[:, here] = some, some_chains, gains
+            psi[here], chains[:, here], totals[:, here] = support.made_up(some, 1.0), some_chains, gains
             limited = max(limited, part)
             step(done)
     within = np.einsum("inyx,inyx->in", chains, chains)
     kept = (within / np.where(totals > 0, totals, 1)).mean(axis=1)
-    for images in (psi, *chains):
-        _combine(span.triangle, images.reshape(count, -1))
-    return Images(support.made_up(psi, span.sums), chains, np.where(kept > 0, kept, 1), limited)
-
-
-def _combine(triangle: Array, images: Array) -> None:
-    """Make images (n, p) at places those of the modes of their span, in place."""
-    for start in range(0, images.shape[1], _PIXELS):
-        here = slice(start, start + _PIXELS)
-        images[:, here] = np.linalg.solve(triangle.T, images[:, here])
+    return psi, Chains(chains, np.where(kept > 0, kept, 1)), limited
 
 
 def psi_of(
-    support: Support, trial: Trial, images: Images, interpolation: Interpolation, tolerance: float
-) -> tuple[SpatialKernel, Array, Array]:
+    support: Support, trial: Trial, images: Array, interpolation: Interpolation, tolerance: float, memory: int
+) -> tuple[SpatialKernel, Array, Array, float]:
     """ψ of the fewest modes for a given rms error.
+
+    Parameters
+    ----------
+    support, trial, interpolation
+        What is known of it.
+    images
+        Of ψ at the places of the span the rows from the middle on (n, h + 1, s).
+    tolerance
+        Bound of the error.
+    memory
+        Bytes for the images of modes.
 
     Returns
     -------
-    psi, rows, weights
-        ψ itself, the rows (n, h + 1, s) of its modes from the middle on, and their weights (k, n) at nodes.
+    psi, rows, weights, error
+        ψ itself, the rows (n, h + 1, s) of its modes from the middle on, their weights (k, n) at nodes, and the error
+        from the modes that were left out.
     """
-    sums = even_sums(images.psi)
-    amounts = trial.amounts / (trial.amounts @ sums)[:, None]
-    flat = images.psi.reshape(len(sums), -1)
+    sums = even_sums(images)
+    flat = images.reshape(len(sums), -1)
     # All but the first row are there twice. The sum takes part, so that the modes hold it nearly and little has to be
     # done for it to hold exactly, at nodes and in between.
-    first = flat[:, : images.psi.shape[2]]
+    first = flat[:, : images.shape[2]]
     products = 2 * (flat @ flat.T) - first @ first.T + _SUM_WEIGHT**2 * np.outer(sums, sums)
-    powers, vectors = np.linalg.eigh(products)
+    # Of the modes of the span, which are about as large as each other: rounding errors are small beside them.
+    inverse = np.linalg.inv(trial.span.triangle)
+    powers, vectors = np.linalg.eigh(inverse.T @ products @ inverse)
     used = powers > _ROUNDING * powers[-1]
     roots, vectors = np.sqrt(powers[used]), vectors[:, used]
-    modes, weights, _ = compressed(amounts @ (vectors * roots), trial.nodes.areas, MODES * tolerance * support.norm)
-    combined = (modes / roots) @ vectors.T
-    rows = np.empty((len(modes), *images.psi.shape[1:]))
+    amounts = trial.amounts / (trial.amounts @ inverse.T @ sums)[:, None]
+    limit = MODES * tolerance * support.norm
+    most = _room(memory, (2 * support.half_width + 1) ** 2)
+    modes, weights, left = compressed(amounts @ (vectors * roots), trial.nodes.areas, limit, most)
+    combined = (modes / roots) @ vectors.T @ inverse.T
+    rows = np.empty((len(modes), *images.shape[1:]))
     np.matmul(combined, flat, out=rows.reshape(len(modes), -1))
     # With these, Σψ = 1.
     weights /= (weights @ even_sums(rows))[:, None]
-    return SpatialKernel(mirrored(rows), interpolation.coefficients(weights)), rows, weights
+    psi = SpatialKernel(mirrored(rows), interpolation.coefficients(weights))
+    return psi, rows, weights, left / support.norm
+
+
+def _room(memory: int, pixels: int) -> int:
+    """How many images of so many pixels fit into so many bytes, at least one."""
+    return max(1, memory // (8 * pixels))
 
 
 def companions_of(
-    support: Support,
     trial: Trial,
-    images: Images,
+    chains: Chains,
     interpolation: Interpolation,
     rows: Array,
     weights: Array,
@@ -148,25 +161,25 @@ def companions_of(
 
     Parameters
     ----------
-    support, trial, images, interpolation
-        What ψ was made from.
+    trial, chains, interpolation
+        What is known of ψ.
     rows, weights
         Its modes and their weights at nodes, see `psi_of`.
     levels
         Of the variance planes.
     memory
-        Bytes for samples.
+        Bytes for samples, and twice for the images of modes.
     threads
         Number of threads.
     """
-    inputs, _, height, width = images.chains.shape
-    flat = images.chains.reshape(inputs, -1, height * width)
-    amounts = trial.amounts / (trial.amounts @ trial.span.sums)[:, None]
+    inputs, _, height, width = chains.images.shape
+    flat = chains.images.reshape(inputs, -1, height * width)
+    amounts = trial.span.shares(trial.amounts)
     levels = (levels / levels.sum()).clip(1e-9)
     some = amounts[_spread(len(amounts), 32)]
-    gains = [np.mean(((some @ chain) ** 2).sum(axis=1)) / kept for chain, kept in zip(flat, images.kept, strict=True)]
+    gains = [np.mean(((some @ chain) ** 2).sum(axis=1)) / kept for chain, kept in zip(flat, chains.kept, strict=True)]
     scales = levels / (levels @ gains)
-    factors = np.sqrt(scales / images.kept)
+    factors = np.sqrt(scales / chains.kept)
 
     def squares(here: Array) -> Array:
         # Variance planes are smooth in most places: there only the kernels' sums matter, and they matter more.
@@ -174,7 +187,10 @@ def companions_of(
         return np.hstack([*parts, *(_SUM_WEIGHT * part.sum(axis=1, keepdims=True) for part in parts)])
 
     areas, pixels = trial.nodes.areas, height * width
-    modes, shares = _fewest(squares, inputs * (pixels + 1), areas, VARIANCE_TOLERANCE, memory, threads)
+    most = _room(2 * memory, inputs * pixels)
+    modes, shares = _fewest(
+        squares, inputs * (pixels + 1), np.float64, areas, VARIANCE_TOLERANCE, most, memory, threads
+    )
     bases = modes[:, : inputs * pixels].reshape(-1, inputs, height, width) / scales[:, None, None]
     bank = KernelBank(np.ascontiguousarray(bases.swapaxes(0, 1)), interpolation.coefficients(shares))
     return bank, _footprint(rows, weights, areas, interpolation, memory, threads)
@@ -184,8 +200,9 @@ def _footprint(
     rows: Array, weights: Array, areas: Array, interpolation: Interpolation, memory: int, threads: int
 ) -> SpatialKernel:
     """|ψ|, normalised to a sum of 1, from the modes of ψ and their weights at nodes, see `psi_of`."""
-    flat = rows.reshape(len(rows), -1)
-    twice = np.full(rows.shape[1:], 2.0)  # all rows but the first are there twice
+    # Single precision is enough for what decides on flags only.
+    flat, weights = rows.reshape(len(rows), -1).astype(np.float32), weights.astype(np.float32)
+    twice = np.full(rows.shape[1:], 2, dtype=np.float32)  # all rows but the first are there twice
     twice[0] = 1
 
     def absolute(here: Array) -> Array:
@@ -193,14 +210,22 @@ def _footprint(
         values *= np.sqrt(twice).ravel() / (values @ twice.ravel())[:, None]
         return values
 
-    modes, amounts = _fewest(absolute, flat.shape[1], areas, _FOOTPRINT_TOLERANCE, memory, threads)
-    basis = mirrored(modes.reshape(-1, *twice.shape) / np.sqrt(twice))
+    most = _room(2 * memory, rows.shape[-1] ** 2)
+    modes, amounts = _fewest(absolute, flat.shape[1], np.float32, areas, _FOOTPRINT_TOLERANCE, most, memory, threads)
+    basis = mirrored((modes.reshape(-1, *twice.shape) / np.sqrt(twice)).astype(float))
     amounts = amounts / (amounts @ basis.sum(axis=(1, 2)))[:, None]
     return SpatialKernel(basis, interpolation.coefficients(amounts))
 
 
 def _fewest(
-    values: Callable[[Array], Array], width: int, areas: Array, tolerance: float, memory: int, threads: int
+    values: Callable[[Array], Array],
+    width: int,
+    dtype: Any,
+    areas: Array,
+    tolerance: float,
+    most: int,
+    memory: int,
+    threads: int,
 ) -> tuple[Array, Array]:
     """The fewest modes (n, width) of what is found at nodes, and their amounts (k, n) there.
 
@@ -211,21 +236,29 @@ def _fewest(
     ----------
     values
         What is found (m, width), from the numbers (m) of nodes.
+    width, dtype
+        Of what is found.
     areas
         How much each of the nodes counts (k).
+    tolerance, most
+        What modes may leave out, and how many there may be whatever they do.
+    memory
+        Bytes for samples.
+    threads
+        Number of threads.
     """
     count = len(areas)
-    kept = _spread(count, max(_FEWEST_KEPT, memory // (8 * width)))
+    kept = _spread(count, min(max(_FEWEST_KEPT, memory // (np.dtype(dtype).itemsize * width)), _MOST_KEPT))
     batch = max(1, _AT_ONCE // width)
 
     def parts(chosen: Array) -> list[Array]:
         return [chosen[k : k + batch] for k in range(0, len(chosen), batch)]
 
-    samples = np.empty((len(kept), width))
+    samples = np.empty((len(kept), width), dtype=dtype)
     with ThreadPoolExecutor(threads) as pool:
         for start, some in zip(range(0, len(kept), batch), pool.map(values, parts(kept)), strict=True):
             samples[start : start + batch] = some
-        modes, amounts, _ = compressed(samples, areas[kept] / areas[kept].mean(), tolerance)
+        modes, amounts, _ = compressed(samples, areas[kept] / areas[kept].mean(), tolerance, most)
         if len(kept) < count:
             del samples
             found = pool.map(lambda here: values(here) @ modes.T, parts(np.arange(count)))
@@ -238,18 +271,17 @@ def _spread(count: int, most: int) -> Array:
     return np.linspace(0, count - 1, min(count, most)).round().astype(int)
 
 
-def measured_error(support: Support, psi: SpatialKernel, places: Places, threads: int) -> float:
-    """Rms error of ψ at places, against ψ computed there."""
+def measured_error(support: Support, psi: SpatialKernel, rows: Array, places: Places, threads: int) -> float:
+    """Rms error at places of ψ, the rows of whose modes from the middle on are given, against ψ computed there."""
     sampler = support.sampler
-    x, y, _ = places
 
-    def work(number: int) -> float:
-        here = slice(number, number + 1)
-        spectrum = sampler.spectra((x[here], y[here], places[2][here]), chains=False)
-        exact = support.cut(sampler.images(spectrum, support.half_width, 0)[0])
-        rows = psi.sample(x[here], y[here])[:, support.half_width :]
-        off = (rows - exact) ** 2
-        return float(even_sums(off)[0])
+    def work(some: Places) -> Array:
+        spectra = sampler.spectra(some, chains=False)
+        exact = support.cut(sampler.images(spectra, support.half_width, 0)[0])
+        off = np.tensordot(psi.coefficients.at(some[0], some[1]), rows, axes=(0, 0)) - exact
+        off *= off
+        return even_sums(off)
 
     with ThreadPoolExecutor(sampler.workers(threads)) as pool:
-        return math.sqrt(float(np.mean(list(pool.map(work, range(len(x))))))) / support.norm
+        errors = np.concatenate(list(pool.map(work, batches(places, sampler.batch))))
+    return math.sqrt(float(errors.mean())) / support.norm

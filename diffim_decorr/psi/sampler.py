@@ -14,8 +14,8 @@ from diffim_decorr.errors import InputError
 from diffim_decorr.fft import even_window, inverse, inverse_window, kernel_transform
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.field import NoiseField
-from diffim_decorr.psi.nodes import Places
 from diffim_decorr.psi.filters import score_filter, squared, whitening_filter
+from diffim_decorr.psi.nodes import Places
 from diffim_decorr.threads import within_memory
 
 __all__ = ("Recipe", "Sampler", "Spectra", "mirrored")
@@ -24,9 +24,8 @@ Array = NDArray[Any]
 
 _SMALLEST_RESIDUAL = 0.5
 _SMALLEST_POWER = 2e-3  # of a measured noise spectrum, relative to its largest value
-# Values that are worked on at once, few enough to stay in the cache of one core, and places whose images are.
-_AT_ONCE = 1 << 14
-_IMAGES = 1 << 18
+# Values that are worked on at once, few enough to stay in the cache of one core, and those of spectra at some places.
+_AT_ONCE, _AT_A_TIME = 1 << 14, 1 << 19
 _EVEN = 1e-14  # of a transform's imaginary part relative to its real one, below which the kernel is even
 _BUDGET = 128 << 20  # bytes for all that is worked on at once
 
@@ -91,8 +90,8 @@ class Sampler:
     def __init__(self, inputs: Sequence[SpatialKernel], noise: NoiseField, recipe: Recipe, size: int) -> None:
         self.size = size
         self.frequencies = size * (size // 2 + 1)
-        self.batch = max(1, _IMAGES // self.frequencies)
         self.inputs = tuple(inputs)
+        self.batch = max(1, _AT_A_TIME // (self.frequencies * len(self.inputs)))
         self._noise = noise
         self._recipe = recipe
         self._transforms = [_parts(kernel_transform(kernel.basis, (size, size))) for kernel in inputs]
@@ -195,7 +194,8 @@ class Sampler:
         """Noise power (k, 1) of the difference at frequency zero."""
         sums = [(a @ total)[:, None] for a, total in zip(amounts, self._sums, strict=True)]
         factors = [1.0 if rho is None else rho for rho in self._sums_of_rho]
-        return np.sum([v * s**2 * rho for v, s, rho in zip(variances, sums, factors, strict=True)], axis=0)
+        power: Array = np.sum([v * s**2 * rho for v, s, rho in zip(variances, sums, factors, strict=True)], axis=0)
+        return power
 
     def _filtered(
         self, transforms: list[tuple[Array, Array | None]], variances: Array, zero: Array, here: slice

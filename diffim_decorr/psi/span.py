@@ -31,7 +31,7 @@ _Result = TypeVar("_Result")
 # By how much an error of the sum of ψ counts more than one of its pixels.
 _SUM_WEIGHT = 20.0
 # Frequencies of all ψ ⊗ κ_i together that are looked at, at most, and of each, at least.
-_CHAINS, _FEWEST_CHAINS = 2048, 128
+_CHAINS, _FEWEST_CHAINS = 768, 96
 _AT_ONCE = 1 << 17  # values
 # How many places are looked at for more to be added at a time.
 _CANDIDATES = 400
@@ -91,15 +91,13 @@ def quadrature_of(support: Support, places: Places, count: int, levels: Array, t
         Bound of the rms error of ψ.
     """
     sampler, weights = support.sampler, support.sampler.weights
-    spectra = [sampler.spectra(some) for some in batches(places, sampler.batch)]
-    psi = np.concatenate([some.psi for some in spectra])
-    sizes = np.zeros(len(sampler.inputs))
-    for some in spectra:
-        for k, chain in enumerate(some.chains):
-            if chain is not None:
-                power = sum(part**2 for part in chain if part is not None)
-                sizes[k] = max(sizes[k], np.max(power @ weights))
-    del spectra
+    found, sizes = [], np.zeros(len(sampler.inputs))
+    for some in batches(places, sampler.batch):
+        spectra = sampler.spectra(some)
+        found.append(spectra.psi)
+        touched = np.array([chain is not None for chain in spectra.chains])
+        sizes = np.maximum(sizes, np.where(touched, sampler.gains(spectra, weights).max(axis=1), 0))
+    psi = np.concatenate(found)
     chosen, times = np.arange(len(weights)), np.ones(len(weights))
     if count < len(weights):
         varying = weights * psi.var(axis=0)
@@ -107,13 +105,13 @@ def quadrature_of(support: Support, places: Places, count: int, levels: Array, t
         share = uniform if not varying.any() else (uniform + varying / varying.sum()) / 2
         # One from each of as many stretches of frequencies as are wanted, all with the same share.
         drawn = (np.arange(count) + np.random.default_rng(0).random(count)) / count
-        found = np.minimum(np.searchsorted(share.cumsum(), drawn), len(weights) - 1)
-        chosen, numbers = np.unique(np.append(found, 0), return_counts=True)
+        picked = np.minimum(np.searchsorted(share.cumsum(), drawn), len(weights) - 1)
+        chosen, numbers = np.unique(np.append(picked, 0), return_counts=True)
         numbers[0] -= 1
         times = numbers / (count * share[chosen])
     roots = np.sqrt(weights[chosen] * times)
     few = np.arange(len(chosen))
-    wanted = max(_FEWEST_CHAINS, _CHAINS // max(1, np.count_nonzero(sizes)))
+    wanted = max(_FEWEST_CHAINS, _CHAINS // max(1, int(np.count_nonzero(sizes))))
     if wanted < len(few):
         few = np.linspace(0, len(few) - 1, wanted).round().astype(int)
     # An error δ of ψ ⊗ κ_i changes the variance kernel by twice its product with it, about 2 |δ| / |ψ ⊗ κ_i| of it.
@@ -154,29 +152,25 @@ class Span:
         The frequencies from which amounts are found.
     places
         The n places.
-    rows
-        What ψ is known by there (n, rows).
     modes
-        The same, made orthonormal (n, rows).
+        What ψ is known by there, made orthonormal (n, rows).
     triangle
-        The matrix (n, n) with ``rows = triangle.T @ modes``.
+        The matrix (n, n) whose transpose makes the former of the latter.
     """
 
     quadrature: Quadrature
     places: Places
-    rows: Array
     modes: Array
     triangle: Array
 
     @classmethod
     def empty(cls, quadrature: Quadrature) -> Span:
         nothing = np.empty(0)
-        rows = np.empty((0, quadrature.rows((np.zeros(1), np.zeros(1), np.zeros(1))).shape[1]))
-        return cls(quadrature, (nothing, nothing, nothing), rows, rows, np.empty((0, 0)))
+        return cls(quadrature, (nothing, nothing, nothing), np.empty((0, 0)), np.empty((0, 0)))
 
     @property
     def count(self) -> int:
-        return len(self.rows)
+        return len(self.modes)
 
     def amounts(self, places: Places, threads: int) -> Amounts:
         """How much of each orthonormal mode there is at places."""
@@ -196,14 +190,14 @@ class Span:
 
     @property
     def own(self) -> Array:
-        """What ψ itself is known by, of each mode (n, m): norms in it are those of images."""
+        """What ψ itself is known by, of each mode (n, m): norms in it are those of images, and of their sums."""
         return self.modes[:, : len(self.quadrature.roots)]
 
-    @property
-    def sums(self) -> Array:
-        """The sum of ψ of each mode (n)."""
-        sums: Array = self.modes[:, 0] / _SUM_WEIGHT
-        return sums
+    def shares(self, amounts: Array) -> Array:
+        """How much of ψ at each of the places (k, n) makes amounts (k, n) of the modes, to a sum of 1."""
+        shares = np.linalg.solve(self.triangle, amounts.T).T
+        normalised: Array = shares / shares.sum(axis=1, keepdims=True)
+        return normalised
 
     def extended(self, places: Places, left: Array, limit: float, most: int, threads: int) -> Span:
         """With as many of some places as it takes to leave less than a limit at all of them.
@@ -213,7 +207,7 @@ class Span:
         places
             Those that may be taken.
         left
-            Norm (k) of what is left there so far.
+            Norm (k) of what is left there so far; those with most of it are looked at.
         limit
             That of what may be left.
         most
@@ -222,12 +216,23 @@ class Span:
         worst = np.sort(np.argsort(-left, kind="stable")[:_CANDIDATES])
         x, y, log_ratio = (values[worst] for values in places)
         rows = np.concatenate(list(self.quadrature.over((x, y, log_ratio), np.asarray, threads)))
-        residual = rows - (rows @ self.modes.T) @ self.modes
-        taken = _pivots(residual @ residual.T, limit, most - self.count)
-        places = tuple(np.concatenate([old, new[taken]]) for old, new in zip(self.places, (x, y, log_ratio)))
-        rows = np.concatenate([self.rows, rows[taken]])
-        modes, triangle = np.linalg.qr(rows.T)
-        return Span(self.quadrature, places, rows, np.ascontiguousarray(modes.T), triangle)
+        old = self.modes.reshape(self.count, rows.shape[1])
+        known = rows @ old.T
+        rows -= known @ old
+        taken = _pivots(rows @ rows.T, limit, most - self.count)
+        again = rows[taken] @ old.T  # what rounding errors left
+        modes, triangle = np.linalg.qr((rows[taken] - again @ old).T)
+        zeros = np.zeros((len(taken), self.count))
+        return Span(
+            self.quadrature,
+            (
+                np.append(self.places[0], x[taken]),
+                np.append(self.places[1], y[taken]),
+                np.append(self.places[2], log_ratio[taken]),
+            ),
+            np.concatenate([old, modes.T]),
+            np.block([[self.triangle, (known[taken] + again).T], [zeros, triangle]]),
+        )
 
 
 def _pivots(products: Array, limit: float, most: int) -> Array:
@@ -242,7 +247,8 @@ def _pivots(products: Array, limit: float, most: int) -> Array:
     most
         How many there may be.
     """
-    left, columns, taken = np.diag(products).copy(), np.empty((len(products), len(products))), []
+    taken: list[int] = []
+    left, columns = np.diag(products).copy(), np.empty((len(products), len(products)))
     while len(taken) < min(most, len(products)) and left.max() > limit**2:
         best, count = int(np.argmax(left)), len(taken)
         column = products[best] - columns[best, :count] @ columns[:, :count].T

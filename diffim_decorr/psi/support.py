@@ -113,9 +113,10 @@ def support_of(
     measured = recipe.residual is not None or any(rho is not None for rho in noise.correlations)
     while True:
         sampler = Sampler(inputs, noise, recipe, size)
-        tails = None
+        nothing = np.zeros(size // 2)
+        tails = _Tails(nothing, nothing, nothing, nothing, 0.0)
         for found in _over_probes(sampler, probes, threads):
-            tails = found if tails is None else tails.or_larger(found)
+            tails = tails.or_larger(found)
             # A bound relative to Σψ = 1 would ask too much of a ψ that amplifies much more than it keeps.
             sharpening = measured or bool(tails.absolute[0] > _SHARP)
             half_width = recipe.half_width or _half_width(tails, sharpening, tolerance)
