@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 __all__ = (
     "columns_of_symmetric",
+    "even_window",
     "forward",
     "forward_columns",
     "forward_rows",
@@ -19,6 +20,7 @@ __all__ = (
     "inverse_columns",
     "inverse_near",
     "inverse_rows",
+    "inverse_window",
     "kernel_transform",
 )
 
@@ -102,6 +104,31 @@ def _waves(size: int, reach: int) -> Array:
     phase = np.outer(np.arange(reach + 1), np.arange(size)) % size
     waves: Array = np.exp(2j * np.pi / size * phase)
     return waves
+
+
+def inverse_window(spectra: Array, width: int, half_width: int) -> Array:
+    """The pixels of `inverse` within a half-width of the origin, with that in the middle (..., s, s)."""
+    offsets = np.arange(-half_width, half_width + 1)
+    columns: Array = ducc0.fft.c2c(spectra, axes=(spectra.ndim - 2,), forward=False, inorm=2)
+    # Of the rows that are not wanted nothing has to be known.
+    rows: Array = ducc0.fft.c2r(
+        columns[..., offsets, :], axes=(spectra.ndim - 1,), lastsize=width, forward=False, inorm=2
+    )
+    return rows[..., offsets]
+
+
+def even_window(spectra: Array, width: int, half_width: int) -> Array:
+    """The same of real spectra, whose images are even: the rows from the middle on (..., half_width + 1, s).
+
+    The others are the same pixels once more, in reverse order.
+    """
+    # The transform of a column that is real is Hermitian, so that half of it is enough; that it is the forward one
+    # turns the image around.
+    columns: Array = ducc0.fft.r2c(spectra, axes=(spectra.ndim - 2,), inorm=2)
+    rows: Array = ducc0.fft.c2r(
+        columns[..., : half_width + 1, :], axes=(spectra.ndim - 1,), lastsize=width, forward=False, inorm=2
+    )
+    return rows[..., np.arange(half_width, -half_width - 1, -1)]
 
 
 def kernel_transform(images: Array, shape: tuple[int, int], dtype: Any = np.complex128) -> Array:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffim_decorr.kernels.coefficients import AffineCoefficients, Coefficients, PolynomialCoefficients
 from diffim_decorr.kernels.grid import GridCoefficients
 from diffim_decorr.kernels.spatial import SpatialKernel
 
-__all__ = ("compact", "compressed", "mapped")
+__all__ = ("compact", "compressed", "condensed", "mapped")
 
 Array = NDArray[Any]
 
@@ -22,7 +23,7 @@ _MANY, _ROUNDING = 32, 1e-13
 _MOST_SAMPLES, _MOST_MAPPED = 600, 400
 _LEFT_OUT = 1e-3
 # Share of the tolerance below which all modes together are not looked at.
-_NEGLIGIBLE = 0.05
+_NEGLIGIBLE = 0.3
 _BATCH = 1 << 22
 
 
@@ -43,7 +44,39 @@ def compact(kernel: SpatialKernel) -> SpatialKernel:
     return SpatialKernel(modes.reshape(-1, *kernel.shape), GridCoefficients(values, grid.x, grid.y, grid.order))
 
 
-def compressed(samples: Array, areas: Array, tolerance: float) -> tuple[Array, Array, float]:
+def condensed(kernel: SpatialKernel) -> SpatialKernel:
+    """The same kernel with an image for each power of x and y, if it is a polynomial and those are fewer.
+
+    Images that vanish are left out, and so are borders of zeros around the others.
+    """
+    polynomials = _polynomials(kernel.coefficients)
+    if polynomials is None:
+        return kernel
+    images = np.tensordot(polynomials.values, kernel.basis, axes=(0, 0))
+    used = images.any(axis=(1, 2))
+    if not used.any() or np.count_nonzero(used) > len(kernel.basis):
+        return kernel
+    images, powers = images[used], polynomials.powers[used]
+    y, x = (np.abs(np.arange(n) - n // 2) for n in kernel.shape)
+    reach = np.maximum(y[:, None], x)[images.any(axis=0)].max()
+    rows, columns = (slice(max(n // 2 - reach, 0), n // 2 + reach + 1) for n in kernel.shape)
+    coefficients = PolynomialCoefficients(np.eye(len(powers)), powers, polynomials.origin, polynomials.scale)
+    return SpatialKernel(np.ascontiguousarray(images[:, rows, columns]), coefficients, kernel.field)
+
+
+def _polynomials(coefficients: Coefficients) -> PolynomialCoefficients | None:
+    """Coefficient functions as polynomials, if that is what they are."""
+    if isinstance(coefficients, PolynomialCoefficients):
+        return coefficients
+    inner = _polynomials(coefficients.inner) if isinstance(coefficients, AffineCoefficients) else None
+    if inner is None or not isinstance(coefficients, AffineCoefficients):
+        return None
+    values = np.hstack([coefficients.matrix @ inner.values, coefficients.offset[:, None]])
+    powers = np.vstack([inner.powers, np.zeros((1, 2), dtype=inner.powers.dtype)])
+    return PolynomialCoefficients(values, powers, inner.origin, inner.scale)
+
+
+def compressed(samples: Array, areas: Array, tolerance: float, most: int | None = None) -> tuple[Array, Array, float]:
     """The fewest orthonormal modes (n, p) of samples (k, p), and their amounts (k, n), for a given rms error.
 
     Parameters
@@ -54,6 +87,8 @@ def compressed(samples: Array, areas: Array, tolerance: float) -> tuple[Array, A
         How much each sample counts (k), 1 on average.
     tolerance
         Bound of the rms error.
+    most
+        How many modes there may be, whatever that means for the error; None for as many as it takes.
 
     Returns
     -------
@@ -61,24 +96,28 @@ def compressed(samples: Array, areas: Array, tolerance: float) -> tuple[Array, A
         The error is the root mean square over samples of the norm of what is left, and at most `tolerance`; of the
         worst sample it is at most three times that.
     """
-    # Of many samples some are enough to find the modes; all of them are looked at for what is left.
-    picked = np.unique(np.linspace(0, len(samples) - 1, min(len(samples), _MOST_SAMPLES)).astype(int))
-    # All of these are large: neither copied where they need not be, nor multiplied by their weights one by one.
-    some = samples if len(picked) == len(samples) else samples[picked]
-    roots = np.sqrt(areas[picked])
-    powers, vectors = np.linalg.eigh(roots[:, None] * (some @ some.T) * roots)
-    # Those modes that may be needed: all but the last, of which there is less than the tolerance asks for.
-    last = np.count_nonzero(np.maximum(powers, 0).cumsum() < (_NEGLIGIBLE * tolerance) ** 2 * len(picked))
-    modes = (vectors[:, min(last, len(powers) - 1) :][:, ::-1].T * roots) @ some
+    if samples.shape[1] < len(samples):
+        modes = np.linalg.eigh((samples.T * areas) @ samples)[1][:, ::-1].T
+    else:
+        # Of many samples some are enough to find the modes; all of them are looked at for what is left.
+        picked = np.unique(np.linspace(0, len(samples) - 1, min(len(samples), _MOST_SAMPLES)).astype(int))
+        # All of these are large: neither copied where they need not be, nor multiplied by their weights one by one.
+        some = samples if len(picked) == len(samples) else samples[picked]
+        roots = np.sqrt(areas[picked])
+        powers, vectors = np.linalg.eigh(roots[:, None] * (some @ some.T) * roots)
+        # Those modes that may be needed: all but the last, of which there is less than the tolerance asks for.
+        last = np.count_nonzero(np.maximum(powers, 0).cumsum() < (_NEGLIGIBLE * tolerance) ** 2 * len(picked))
+        modes = (vectors[:, min(last, len(powers) - 1) :][:, ::-1].T * roots) @ some
     norms = np.sqrt(np.einsum("ij,ij->i", modes, modes))
     kept = max(1, int(np.count_nonzero(norms > 1e-9 * norms[0])))
     modes = modes[:kept]
     modes /= norms[:kept, None]
-    amounts = samples @ modes.T
-    left = np.maximum(np.einsum("ij,ij->i", samples, samples)[:, None] - (amounts**2).cumsum(axis=1), 0)
+    amounts = (samples @ modes.T).astype(float)
+    powers = np.einsum("ij,ij->i", samples, samples, dtype=float)
+    left = np.maximum(powers[:, None] - (amounts**2).cumsum(axis=1), 0)
     errors = np.sqrt(areas @ left / len(left))
     fits = (errors <= tolerance) & (np.sqrt(left.max(axis=0)) <= 3 * tolerance)
-    count = int(np.argmax(fits)) + 1 if fits.any() else kept
+    count = min(int(np.argmax(fits)) + 1 if fits.any() else kept, most or kept)
     return modes[:count].copy(), amounts[:, :count].copy(), float(errors[count - 1])
 
 

@@ -8,7 +8,7 @@ interpolated. The variance kernels ``(ψ ⊗ κ_i)²`` are treated likewise, joi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -20,30 +20,39 @@ from diffim_decorr.fft import good_size
 from diffim_decorr.geometry import Box
 from diffim_decorr.kernels.bank import KernelBank
 from diffim_decorr.kernels.coefficients import PolynomialCoefficients
+from diffim_decorr.kernels.compress import condensed
 from diffim_decorr.kernels.piecewise import joined
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.field import NoiseField
-from diffim_decorr.psi.interpolate import coefficients_from
-from diffim_decorr.psi.nodes import Nodes, extents, probes_of, ratio_nodes, ratio_range, smooth_boxes
-from diffim_decorr.psi.sampler import Recipe, Sampler
-from diffim_decorr.psi.support import Support, cut_psi, cut_squares, support_of
-from diffim_decorr.psi.trial import companions_of, psi_from_nodes
+from diffim_decorr.psi.interpolate import interpolation_of
+from diffim_decorr.psi.modes import companions_of, images_of, measured_error, most_places, psi_of
+from diffim_decorr.psi.nodes import (
+    Places,
+    batches,
+    extents,
+    knots_within,
+    probes_of,
+    ratio_nodes,
+    ratio_range,
+    smooth_boxes,
+)
+from diffim_decorr.psi.sampler import Recipe, Sampler, mirrored
+from diffim_decorr.psi.support import Support, support_of
+from diffim_decorr.psi.trial import MODES, Wanted, settled
 from diffim_decorr.record import PsiFigures
 
 __all__ = ("Decorrelation", "DecorrelationPart", "build_decorrelation", "variation")
 
 Array = NDArray[Any]
 
-# How many nodes along an axis are enough to begin with.
-_MOST_NODES = 9
-_USUAL_SPACING = 256.0
-_MOST_RATIOS = 24
-_SMALLEST_SPACING = 8.0
-# With which power of the nodes' distance the error falls at least, and by what factor they come closer at a time.
-_ORDER = 4
-_LEAST_STEP, _LARGEST_STEP = 1.25, 3.0
 # Share of the tolerance by which ψ may be simplified within a tile.
 _SIMPLIFIED = 0.2
+# Share of the tolerance that there always is for coefficients between the knots of the noise ratio.
+_BILINEAR = 0.3
+# At how many places the error is measured in the end.
+_CHECKED = 16
+# Steps of progress for each part of the field.
+_STEPS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +140,8 @@ def build_decorrelation(
     recipe: Recipe | None = None,
     levels: Sequence[float] | None = None,
     threads: int = 1,
+    memory: int = 256 << 20,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Decorrelation:
     """Compute the decorrelation kernel of a difference ``D = Σ_i κ_i ⊗ I_i``.
 
@@ -155,6 +166,10 @@ def build_decorrelation(
         Of the variance planes, where they are not the noise.
     threads
         Number of threads.
+    memory
+        Bytes that images of ψ may take while it is made, about. With fewer than a wild ψ needs, its error is larger.
+    progress
+        Told of how much is done, and of how much there is to do, every time when that is more.
 
     Returns
     -------
@@ -169,67 +184,90 @@ def build_decorrelation(
     ----------
     Reiss & Lupton, DMTN-021, eq. 2; DMTN-061 (spatial variation); Kovacs, DMTN-179, section 5 (variance).
     """
-    recipe = recipe or Recipe()
     whole = Box(0, 0, shape[1], shape[0])
     if at is not None:
         inputs = [kernel.frozen(*at) for kernel in inputs]
         noise = replace(noise, log_ratio=None)
     planes = np.asarray(noise.variances if levels is None else levels)
-    parts = [
-        _part(box, [kernel.piece(k) for kernel in inputs], noise, planes, tolerance, node_spacing, recipe, threads)
-        for k, box in enumerate(smooth_boxes(inputs, shape))
-    ]
+    boxes, parts = smooth_boxes(inputs, shape), []
+    for k, box in enumerate(boxes):
+
+        def step(share: float, before: int = k) -> None:
+            if progress is not None:
+                progress(int(_STEPS * (before + share)), _STEPS * len(boxes))
+
+        own = [condensed(kernel.piece(k)) for kernel in inputs]
+        low, high = ratio_range(noise, box)
+        ratios, error = ratio_nodes(low, high, tolerance)
+        constant = all(kernel.is_constant for kernel in own)
+        probes = probes_of(box, np.unique([low, high]), constant)
+        support = support_of(own, noise, recipe or Recipe(), probes, tolerance, threads)
+        step(0.2)
+        if constant and len(ratios) == 1:
+            parts.append(_constant(support, ratios, box, error))
+        else:
+            wanted = Wanted(tolerance, node_spacing, planes, most_places(support, memory // 3), threads)
+            parts.append(_varying(support, noise, box, ratios, error, wanted, memory, step))
+        step(1.0)
     return Decorrelation(tuple(parts), whole)
 
 
-def _part(
-    box: Box,
-    inputs: Sequence[SpatialKernel],
+def _varying(
+    support: Support,
     noise: NoiseField,
-    levels: Array,
-    tolerance: float,
-    node_spacing: float,
-    recipe: Recipe,
-    threads: int,
+    box: Box,
+    ratios: Array,
+    one_ratio_error: float,
+    wanted: Wanted,
+    memory: int,
+    step: Callable[[float], None],
 ) -> DecorrelationPart:
-    """ψ in a rectangle in which all kernels are smooth."""
-    low, high = ratio_range(noise, box)
-    ratios, one_ratio_error = ratio_nodes(low, high, tolerance)
-    constant = all(kernel.is_constant for kernel in inputs)
-    support = support_of(inputs, noise, recipe, probes_of(box, np.unique([low, high]), constant), tolerance)
-    if constant and len(ratios) == 1:
-        return _constant(support, ratios, box, one_ratio_error)
-    support = support.fitted()
-    coarsest = max(box.shape) / (_MOST_NODES - 1)
-    spacing = max(node_spacing, coarsest) if node_spacing >= _USUAL_SPACING else node_spacing
+    """ψ in a rectangle in which all kernels are smooth; `step` is told what share of the work is done."""
+    tolerance, threads = wanted.tolerance, wanted.threads
     allowed = math.sqrt(tolerance**2 - one_ratio_error**2 - (_SIMPLIFIED * tolerance) ** 2)
-    closer = 1.0
-    while True:
-        nodes = probes_of(box, ratios, True) if constant else Nodes.over(box, spacing, ratios, closer)
-        trial = psi_from_nodes(support, nodes, tolerance, threads)
-        # More nodes do nothing for what the modes leave out.
-        if trial.error <= allowed or trial.mode_error > allowed:
-            break
-        if trial.ratio_error > trial.field_error and len(ratios) < _MOST_RATIOS:
-            ratios = np.linspace(low, high, min(len(ratios) + 3, _MOST_RATIOS))
-        elif nodes.spacing > _SMALLEST_SPACING:
-            left = math.sqrt(max(allowed**2 - trial.mode_error**2 - trial.ratio_error**2, (0.1 * allowed) ** 2))
-            closer *= min(max((trial.field_error / left) ** (1 / _ORDER), _LEAST_STEP), _LARGEST_STEP)
-        else:
-            break
-        del trial  # what is not needed any more is large
-    variance, footprint = companions_of(support, trial, noise, levels, threads)
+    constant = all(kernel.is_constant for kernel in support.sampler.inputs)
+    trial = settled(support, box, ratios, constant, allowed, wanted)
+    step(0.3)
+    images, chains, limited = images_of(
+        support, trial.span, threads, lambda count: step(0.3 + 0.4 * count / trial.span.count)
+    )
+    left = math.sqrt(max(allowed**2 - trial.error**2 - (MODES * tolerance) ** 2, (_BILINEAR * allowed) ** 2))
+    # A third of the memory for images at places, one for modes of ψ, and one for those of |ψ| and what they are found
+    # in.
+    interpolation = interpolation_of(
+        trial.amounts, trial.span.own, trial.nodes, noise, left * support.norm, memory // 6
+    )
+    psi, rows, weights, mode_error = psi_of(support, trial, images, interpolation, tolerance, memory // 3)
+    del images
+    step(0.8)
+    estimated = math.hypot(trial.error, mode_error, interpolation.error / support.norm)
+    measured = measured_error(support, psi, rows, _anywhere(box, noise, trial.nodes.log_ratio), threads)
+    variance, footprint = companions_of(
+        trial, chains, interpolation, rows, weights, wanted.levels, memory // 6, threads
+    )
     return DecorrelationPart(
         box,
-        SpatialKernel(trial.basis, coefficients_from(trial.weights, nodes, noise)),
+        psi,
         variance,
         footprint,
         support.energy_lost,
-        trial.limited,
-        nodes.spacing,
-        math.hypot(trial.error, one_ratio_error, _SIMPLIFIED * tolerance),
+        limited,
+        trial.nodes.spacing,
+        math.hypot(max(estimated, measured), one_ratio_error, _SIMPLIFIED * tolerance),
         _SIMPLIFIED * tolerance * support.norm,
     )
+
+
+def _anywhere(box: Box, noise: NoiseField, ratios: Array) -> Places:
+    """Some places in a box, with the noise ratio that is there."""
+    u, v = np.random.default_rng(1).random((2, _CHECKED))
+    if noise.log_ratio is None or len(ratios) == 1:
+        x, y = box.x0 + u * (box.x1 - 1 - box.x0), box.y0 + v * (box.y1 - 1 - box.y0)
+        return x, y, np.full(_CHECKED, ratios[0])
+    # Where the ratio is known. In between so is ψ what it is interpolated to.
+    along = knots_within(noise.log_ratio.x, box.x0, box.x1), knots_within(noise.log_ratio.y, box.y0, box.y1)
+    x, y = (knots[(share * len(knots)).astype(int)] for knots, share in zip(along, (u, v), strict=True))
+    return x, y, noise.log_ratio.at(x, y)[0]
 
 
 def variation(
@@ -246,34 +284,40 @@ def variation(
     widest = max(*decorrelation.psi.shape, *correlations, *(max(kernel.shape) for kernel in inputs))
     size = good_size(2 * widest)
     # Before it is cut to its support, which changes it everywhere alike.
-    there = Sampler([kernel.frozen(*at) for kernel in inputs], noise, recipe, size)
-    own, _, _ = there.filters(np.zeros(1), np.zeros(1), np.array([noise.mean_log_ratio]))
+    there = Sampler([condensed(kernel.frozen(*at)) for kernel in inputs], noise, recipe, size)
+    own = there.spectra((np.zeros(1), np.zeros(1), np.array([noise.mean_log_ratio])), chains=False).psi
     largest = 0.0
     for k, box in enumerate(smooth_boxes(inputs, shape)):
-        sampler = Sampler([kernel.piece(k) for kernel in inputs], noise, recipe, size)
+        sampler = Sampler([condensed(kernel.piece(k)) for kernel in inputs], noise, recipe, size)
         y, x = (a.ravel() for a in np.meshgrid(*(np.linspace(*e, 5) for e in extents(box)), indexing="ij"))
         ratio = np.full(len(x), noise.mean_log_ratio)
         if noise.log_ratio is not None:
             ratio = noise.log_ratio.at(x, y)[0]
-        psi, _, _ = sampler.filters(x, y, ratio)
-        # ψ̂ is the inverse of the noise's amplitude, so that the ratio of two of them is the error's amplitude.
-        largest = max(largest, float(np.sqrt(np.mean((own / psi - 1) ** 2, axis=(1, 2))).max()))
+        for places in batches((x, y, ratio), sampler.batch):
+            psi = sampler.spectra(places, chains=False).psi
+            # ψ̂ is the inverse of the noise's amplitude, so that the ratio of two of them is the error's amplitude.
+            largest = max(largest, float(np.sqrt(np.mean((own / psi - 1) ** 2, axis=1)).max()))
     return largest
 
 
 def _constant(support: Support, ratio: Array, box: Box, error: float) -> DecorrelationPart:
     """The same ψ all over a rectangle."""
-    zero = np.zeros(1)
-    psi, squares, limited = support.sampler.all(zero, zero, ratio)
-    psi, squares = cut_psi(psi, support.half_width, support.sharpening), cut_squares(squares, support.reach)
+    sampler = support.sampler
+    spectra = sampler.spectra((np.zeros(1), np.zeros(1), ratio))
+    psi, chains = sampler.images(spectra, support.half_width, support.reach)
+    psi = mirrored(support.cut(psi))
+    chains *= chains
+    # Cut to their support, the variance kernels have the sums that they had.
+    left = chains.sum(axis=(2, 3), keepdims=True)
+    chains *= sampler.gains(spectra, sampler.weights)[:, :, None, None] / np.where(left > 0, left, 1)
     one = PolynomialCoefficients.constant([1.0])
     footprint = np.abs(psi) / np.abs(psi).sum()
     return DecorrelationPart(
         box,
         SpatialKernel(psi, one),
-        KernelBank(squares, one),
+        KernelBank(chains, one),
         SpatialKernel(footprint, one),
         support.energy_lost,
-        limited,
+        spectra.limited,
         error=error,
     )

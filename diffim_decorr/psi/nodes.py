@@ -17,6 +17,7 @@ from diffim_decorr.noise.field import NoiseField
 
 __all__ = (
     "Nodes",
+    "Places",
     "batches",
     "extents",
     "knots_within",
@@ -28,6 +29,8 @@ __all__ = (
 )
 
 Array = NDArray[Any]
+#: Positions x and y and logarithms of the noise ratio (k) of each.
+Places = tuple[Array, Array, Array]
 
 _FEWEST_INTERVALS = 4
 # Share of the tolerance that one noise ratio for all of a box may be wrong by.
@@ -55,7 +58,7 @@ class Nodes:
         return cls(box, axis(box.x0, box.x1), axis(box.y0, box.y1), log_ratio)
 
     @property
-    def positions(self) -> tuple[Array, Array, Array]:
+    def positions(self) -> Places:
         y, x, r = np.meshgrid(self.y, self.x, self.log_ratio, indexing="ij")
         return x.ravel(), y.ravel(), r.ravel()
 
@@ -143,10 +146,10 @@ def knots_within(knots: Array, first: int, end: int) -> Array:
     return np.unique(np.concatenate([[first], inside, [end - 1]]).astype(float))
 
 
-def batches(positions: tuple[Array, Array, Array], size: int) -> Iterator[tuple[Array, Array, Array]]:
-    """Positions x and y and noise ratios, so many at a time."""
-    for start in range(0, len(positions[0]), size):
-        x, y, log_ratio = (values[start : start + size] for values in positions)
+def batches(places: Places, size: int) -> Iterator[Places]:
+    """So many places at a time."""
+    for start in range(0, len(places[0]), size):
+        x, y, log_ratio = (values[start : start + size] for values in places)
         yield x, y, log_ratio
 
 

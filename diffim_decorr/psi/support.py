@@ -2,71 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffim_decorr.fft import good_size
+from diffim_decorr.fft import even_window, good_size
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.field import NoiseField
-from diffim_decorr.psi.nodes import Nodes, batches
+from diffim_decorr.psi.nodes import Nodes, Places, batches
 from diffim_decorr.psi.sampler import Recipe, Sampler
 
-__all__ = ("VARIANCE_TOLERANCE", "Support", "centred_crop", "cut_psi", "cut_squares", "support_of", "tail", "tail_peak")
+__all__ = ("VARIANCE_TOLERANCE", "Support", "even_sums", "support_of")
 
 Array = NDArray[Any]
 
 #: Of the variance kernels, relative to their norm.
 VARIANCE_TOLERANCE = 1e-3
-_LARGEST_GRID = 512
+# The grid that is tried last, and by what factor it grows at a time.
+_LARGEST_GRID, _GROWTH = 512, 1.5
 # Shares of the tolerance. What is cut off ψ is the same everywhere and shows next to bright pixels: its sum gets
 # little, and any single pixel so little that stars of a million σ leave no trace.
 _TAIL, _TAIL_PEAK = 0.01, 1e-5
 # For a ψ that amplifies strongly (Σ|ψ| above _SHARP), or for noise that is known from measurement only, what counts is
 # the energy that is cut off.
 _SHARP_TAIL, _SHARP = 0.3, 10.0
-
-
-def centred_crop(images: Array, half_width: int) -> Array:
-    """The pixels within a half-width of the origin of periodic images (..., N, N), with the origin in the middle."""
-    offsets = np.arange(-half_width, half_width + 1)
-    return images[..., offsets[:, None], offsets[None, :]]
-
-
-def tail(images: Array) -> Array:
-    """What lies outside each half-width, for periodic images (nodes, N, N) with their centre at the origin.
-
-    Returns
-    -------
-    tail
-        Sums (nodes, N // 2) of the pixels with max(abs(dx), abs(dy)) > h, for h = 0 to N // 2 - 1.
-    """
-    size = images.shape[-1]
-    ring = _rings(size).ravel()
-    sums = np.array([np.bincount(ring, image.ravel(), size // 2 + 1) for image in images])
-    # Summed from outside, so that a small tail is not the difference of large numbers.
-    outside: Array = sums[:, ::-1].cumsum(axis=1)[:, ::-1]
-    return outside[:, 1:]
-
-
-def tail_peak(images: Array) -> Array:
-    """The largest value (nodes, N // 2) outside each half-width, as for `tail`."""
-    size = images.shape[-1]
-    ring = _rings(size).ravel()
-    order = np.argsort(ring, kind="stable")
-    begins = np.searchsorted(ring[order], np.arange(size // 2 + 1))
-    peaks = np.maximum.reduceat(images.reshape(len(images), -1)[:, order], begins, axis=1)
-    outside: Array = np.maximum.accumulate(peaks[:, ::-1], axis=1)[:, ::-1]
-    return outside[:, 1:]
-
-
-def _rings(size: int) -> Array:
-    """Distance of the pixels (N, N) from the origin of a periodic image, along the axis where it is larger."""
-    distance = np.minimum(np.arange(size), size - np.arange(size))
-    return np.maximum(distance[:, None], distance[None, :])
+_SQUARES_TAIL = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,52 +46,98 @@ class Support:
     energy_lost: float
     sharpening: bool
     norm: float
-    smallest_grid: int
 
-    def fitted(self) -> Support:
-        """The same on the smallest grid that is large enough, for many samples."""
-        # Beyond three eighths of the grid the tails of neighbouring periods would add up: they fall exponentially, so
-        # that there, where what is left is negligible already, the next period adds next to nothing.
-        size = good_size(max(self.smallest_grid, -(-8 * max(self.half_width, self.reach) // 3)))
-        return replace(self, sampler=self.sampler.on_grid(size)) if size < self.sampler.size else self
+    def made_up(self, rows: Array, totals: Array | float) -> Array:
+        """Rows (k, h + 1, s) of images that were cut, with the sums (k) of the whole ones where ψ sharpens.
+
+        Usually what is missing is made up for by a factor, once the images are added up. Where ψ sharpens, its sum is
+        small beside it, and a factor would change all of it: there it is spread over the support.
+        """
+        if not self.sharpening:
+            return rows
+        missing = (totals - even_sums(rows)) / (2 * self.half_width + 1) ** 2
+        spread: Array = rows + missing[:, None, None]
+        return spread
+
+    def cut(self, rows: Array) -> Array:
+        """Rows (k, h + 1, s) of ψ that was cut, with Σψ = 1."""
+        whole = self.made_up(rows, 1.0)
+        normalised: Array = whole / even_sums(whole)[:, None, None]
+        return normalised
+
+
+def even_sums(rows: Array) -> Array:
+    """Sums (…) of even images of which the rows from the middle on are known (…, h + 1, s)."""
+    sums: Array = 2 * rows.sum(axis=(-2, -1)) - rows[..., 0, :].sum(axis=-1)
+    return sums
+
+
+@dataclass(frozen=True, eq=False)
+class _Tails:
+    """What lies outside each half-width h = 0 to N // 2 - 1, at the place where that is most.
+
+    Parameters
+    ----------
+    absolute, peak, energy
+        Of ψ: the sum of its absolute value, the largest one, and the sum of squares relative to that of all.
+    squares
+        Of the variance kernels, the sum relative to that of all.
+    norm
+        The largest root of Σψ².
+    """
+
+    absolute: Array
+    peak: Array
+    energy: Array
+    squares: Array
+    norm: float
+
+    def or_larger(self, other: _Tails) -> _Tails:
+        """The larger of these and others."""
+        return _Tails(
+            np.maximum(self.absolute, other.absolute),
+            np.maximum(self.peak, other.peak),
+            np.maximum(self.energy, other.energy),
+            np.maximum(self.squares, other.squares),
+            max(self.norm, other.norm),
+        )
 
 
 def support_of(
-    inputs: Sequence[SpatialKernel], noise: NoiseField, recipe: Recipe, probes: Nodes, tolerance: float
+    inputs: Sequence[SpatialKernel], noise: NoiseField, recipe: Recipe, probes: Nodes, tolerance: float, threads: int
 ) -> Support:
     """A grid on which ψ does not wrap, and the half-widths of ψ and of the variance kernels."""
     kernels = max(max(kernel.shape) for kernel in inputs)
-    size = smallest = good_size(max(64, 2 * kernels, 4 * (recipe.half_width or 0)))
+    size = good_size(max(64, 2 * kernels, 4 * (recipe.half_width or 0)))
+    largest = max(size, good_size(max(_LARGEST_GRID, 3 * kernels)))
+    measured = recipe.residual is not None or any(rho is not None for rho in noise.correlations)
     while True:
         sampler = Sampler(inputs, noise, recipe, size)
-        lost_energy, lost_psi, lost_peak, lost_squares = np.zeros((4, size // 2))
-        for batch in batches(probes.positions, sampler.batch):
-            psi, squares, _ = sampler.all(*batch)
-            lost_energy = np.maximum(lost_energy, _relative_tail(psi**2))
-            lost_psi = np.maximum(lost_psi, tail(np.abs(psi)).max(axis=0))
-            lost_peak = np.maximum(lost_peak, tail_peak(np.abs(psi)).max(axis=0))
-            for square in squares:
-                lost_squares = np.maximum(lost_squares, _relative_tail(square))
-        sharpening = _is_sharpening(noise, recipe, float(lost_psi[0]))
-        if sharpening:
-            lost, allowed = lost_energy, (_SHARP_TAIL * tolerance) ** 2
+        nothing = np.zeros(size // 2)
+        tails = _Tails(nothing, nothing, nothing, nothing, 0.0)
+        for found in _over_probes(sampler, probes, threads):
+            tails = tails.or_larger(found)
+            # A bound relative to Σψ = 1 would ask too much of a ψ that amplifies much more than it keeps.
+            sharpening = measured or bool(tails.absolute[0] > _SHARP)
+            half_width = recipe.half_width or _half_width(tails, sharpening, tolerance)
+            reach = _first_below(tails.squares, _SQUARES_TAIL * min(tolerance, VARIANCE_TOLERANCE))
+            # Beyond three eighths of the grid the tails of neighbouring periods would add up: they fall exponentially,
+            # so that there, where what is left is negligible already, the next period adds next to nothing.
+            if 8 * max(half_width, reach) > 3 * size and size < largest:
+                break
         else:
-            # Renormalised to Σψ = 1, what is left is wrong by the sum of what was cut off.
-            lost = np.maximum(lost_psi / _TAIL, lost_peak / _TAIL_PEAK)
-            allowed = tolerance
-        half_width = recipe.half_width or _first_below(lost, allowed)
-        reach = _first_below(lost_squares, 0.1 * min(tolerance, VARIANCE_TOLERANCE))
-        if 8 * max(half_width, reach) <= 3 * size or 2 * size > max(_LARGEST_GRID, 3 * kernels):
             # Where ψ amplifies there is little noise: errors count relative to ψ.
-            norm = float(np.sqrt(np.max(np.sum(psi**2, axis=(1, 2))))) if sharpening else 1.0
-            return Support(sampler, half_width, reach, float(lost_energy[half_width]), sharpening, norm, smallest)
-        size *= 2
+            norm = tails.norm if sharpening else 1.0
+            return Support(sampler, half_width, reach, float(tails.energy[half_width]), sharpening, norm)
+        size = min(good_size(int(_GROWTH * size)), largest)
 
 
-def _is_sharpening(noise: NoiseField, recipe: Recipe, total: float) -> bool:
-    """Whether ψ amplifies much more than it keeps, so that a bound relative to Σψ = 1 would ask for too much of it."""
-    measured = recipe.residual is not None or any(rho is not None for rho in noise.correlations)
-    return measured or total > _SHARP
+def _half_width(tails: _Tails, sharpening: bool, tolerance: float) -> int:
+    """The smallest half-width at which what is cut off ψ is negligible."""
+    if sharpening:
+        return _first_below(tails.energy, (_SHARP_TAIL * tolerance) ** 2)
+    # Renormalised to Σψ = 1, what is left is wrong by the sum of what was cut off.
+    return _first_below(np.maximum(tails.absolute / _TAIL, tails.peak / _TAIL_PEAK), tolerance)
 
 
 def _first_below(values: Array, limit: float) -> int:
@@ -136,28 +146,54 @@ def _first_below(values: Array, limit: float) -> int:
     return int(below[0]) + 1 if len(below) else len(values) - 1
 
 
-def _relative_tail(images: Array) -> Array:
-    totals = images.sum(axis=(1, 2))[:, None]
-    # A kernel that vanishes somewhere has nothing to lose there.
-    relative: Array = (tail(images) / np.where(totals > 0, totals, 1)).max(axis=0)
-    return relative
+def _over_probes(sampler: Sampler, probes: Nodes, threads: int) -> Iterator[_Tails]:
+    """The tails at a few places at a time."""
+    size = sampler.size
+    from_first = np.minimum(np.arange(size), size - np.arange(size))
+    # Of ψ, which is even, half of the rows are enough; those between the first and the last count twice.
+    rows = np.arange(size // 2 + 1)
+    half, whole = _Rings(rows, np.abs(np.arange(size // 2 - 1, -size // 2 - 1, -1))), _Rings(from_first, from_first)
+    times = np.where((rows == 0) | (rows == size // 2), 1.0, 2.0)[:, None]
+
+    def work(places: Places) -> _Tails:
+        spectra = sampler.spectra(places)
+        psi = np.abs(even_window(spectra.psi.reshape(-1, size, size // 2 + 1), size, size // 2)[..., 1:])
+        peak = half.outside(psi, np.maximum).max(axis=0)
+        absolute = half.outside(psi * times).max(axis=0)
+        psi *= psi
+        psi *= times
+        energies = psi.sum(axis=(1, 2))
+        energy = (half.outside(psi) / energies[:, None]).max(axis=0)
+        squares = energy.copy() if any(sampler.untouched) else np.zeros(size // 2)
+        for square in sampler.squares(spectra):
+            totals = square.sum(axis=(1, 2))
+            # A kernel that vanishes somewhere has nothing to lose there.
+            relative = whole.outside(square) / np.where(totals > 0, totals, 1)[:, None]
+            np.maximum(squares, relative.max(axis=0), out=squares)
+        return _Tails(absolute, peak, energy, squares, float(np.sqrt(energies.max())))
+
+    with ThreadPoolExecutor(sampler.workers(threads)) as pool:
+        # One by one: the first may be enough to see that the grid is too small.
+        yield from pool.map(work, batches(probes.positions, 1))
 
 
-def cut_psi(psi: Array, half_width: int, sharpening: bool) -> Array:
-    """ψ cut to its support, with Σψ = 1.
+class _Rings:
+    """The pixels of images by their distance from the origin along the axis where that is larger.
 
-    What is missing is usually made up for by a factor. Where ψ sharpens, its sum is small beside it, and a factor would
-    change all of it: there it is spread over the support.
+    Parameters
+    ----------
+    rows, columns
+        Distance of each row and column.
     """
-    cut = centred_crop(psi, half_width)
-    total = cut.sum(axis=(-2, -1), keepdims=True)
-    normalised: Array = cut + (1 - total) / (cut.shape[-2] * cut.shape[-1]) if sharpening else cut / total
-    return normalised
 
+    def __init__(self, rows: Array, columns: Array) -> None:
+        ring = np.maximum(rows[:, None], columns[None, :]).ravel()
+        self._order = np.argsort(ring, kind="stable")
+        self._begins = np.searchsorted(ring[self._order], np.arange(ring.max() + 1))
 
-def cut_squares(squares: Array, reach: int) -> Array:
-    """Variance kernels cut to their support, with the sums that they had."""
-    cut = centred_crop(squares, reach)
-    totals, left = squares.sum(axis=(-2, -1), keepdims=True), cut.sum(axis=(-2, -1), keepdims=True)
-    kept: Array = cut * (totals / np.where(left > 0, left, 1))
-    return kept
+    def outside(self, images: Array, joined: np.ufunc = np.add) -> Array:
+        """What lies outside each half-width (k, N // 2), for images (k, …): the sum, or the largest."""
+        rings = joined.reduceat(images.reshape(len(images), -1)[:, self._order], self._begins, axis=1)
+        # From outside, so that a small tail is not the difference of large numbers.
+        beyond: Array = joined.accumulate(rings[:, ::-1], axis=1)[:, ::-1]
+        return beyond[:, 1:]

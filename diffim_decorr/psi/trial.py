@@ -1,216 +1,172 @@
-"""ψ and what goes with it from one choice of nodes: samples, the modes they are made of, and the errors of that.
-
-Samples of a wide ψ at many nodes would take gigabytes. As many are kept as fit into a fixed amount of memory, evenly
-spread over the nodes. The modes are found in those; weights and errors are then computed at all nodes, a few at a time.
-"""
+"""ψ at nodes, and which of them are enough. No image of ψ is needed for that: see `span`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffim_decorr.kernels.bank import KernelBank
-from diffim_decorr.kernels.compress import compressed
-from diffim_decorr.kernels.spatial import SpatialKernel
-from diffim_decorr.noise.field import NoiseField
-from diffim_decorr.psi.interpolate import coefficients_from, interpolation_error
-from diffim_decorr.psi.nodes import Nodes, batches
-from diffim_decorr.psi.support import VARIANCE_TOLERANCE, Support, cut_psi, cut_squares
+from diffim_decorr.geometry import Box
+from diffim_decorr.psi.interpolate import places_between, values_between
+from diffim_decorr.psi.nodes import Nodes, probes_of
+from diffim_decorr.psi.span import Span, quadrature_of
+from diffim_decorr.psi.support import Support
 
-__all__ = ("Trial", "companions_of", "psi_from_nodes")
+__all__ = ("MODES", "Trial", "Wanted", "settled", "trial_of")
 
 Array = NDArray[Any]
-_Result = TypeVar("_Result")
 
-# Bytes for the samples that are kept, and how many are kept however large they are.
-_KEPT, _FEWEST_KEPT = 96 << 20, 81
-# Share of the tolerance that modes may leave out, and the weight of the kernels' sums in finding them.
-_MODES = 0.6
-_SUM_WEIGHT = 20.0
+#: Share of the tolerance that modes may leave out.
+MODES = 0.6
+# Share of it that places may leave of ψ at any other, before more of them are taken.
+_LEFT = 0.4
+# How many nodes along an axis are enough to begin with.
+_MOST_NODES = 9
+_USUAL_SPACING = 256.0
+_MOST_RATIOS = 24
+_SMALLEST_SPACING = 8.0
+# With which power of the nodes' distance the error falls at least, and by what factor they come closer at a time.
+_ORDER = 4
+_LEAST_STEP, _LARGEST_STEP = 1.25, 3.0
+# How many frequencies are looked at to begin with, and how many at least for each place that ψ is made of.
+_FREQUENCIES, _FEWEST_PER_PLACE = 1024, 7
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What ψ is to be like, and what it may take.
+
+    Parameters
+    ----------
+    tolerance
+        Bound of the rms error.
+    node_spacing
+        Distance of nodes in pixels to begin with.
+    levels
+        Of the variance planes.
+    places
+        At how many places there may be images of ψ.
+    threads
+        Number of threads.
+    """
+
+    tolerance: float
+    node_spacing: float
+    levels: Array
+    places: int
+    threads: int
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """ψ from one choice of nodes.
+    """What is known of ψ at nodes.
 
     Parameters
     ----------
-    nodes, kept
-        The nodes, and the numbers of those whose samples are kept.
-    samples, squares
-        What is kept: ψ as rows (kept, s s + 1), see `_rows_of_psi`, and the variance kernels (inputs, kept, r, r).
-    basis, weights
-        Modes (n, s, s) of ψ, and their weights (k, n) at all nodes.
-    limited
-        The largest fraction of frequencies at which the gain was limited.
-    mode_error, field_error, ratio_error
-        From the modes that were left out, and from interpolation over the field and over the noise ratio.
+    span
+        Places of which ψ is made.
+    nodes, amounts
+        The nodes, and how much (k, n) of each mode of the span ψ is there.
+    span_error, field_error, ratio_error
+        From what places of the span leave of ψ, and from interpolation over the field and over the noise ratio.
     """
 
+    span: Span
     nodes: Nodes
-    kept: Array
-    samples: Array
-    squares: Array
-    basis: Array
-    weights: Array
-    limited: float
-    mode_error: float
+    amounts: Array
+    span_error: float
     field_error: float
     ratio_error: float
 
     @property
-    def complete(self) -> bool:
-        """Whether all samples are kept."""
-        return len(self.kept) == self.nodes.count
-
-    @property
     def error(self) -> float:
-        return math.hypot(self.mode_error, self.field_error, self.ratio_error)
+        return math.hypot(self.span_error, self.field_error, self.ratio_error)
 
 
-def psi_from_nodes(support: Support, nodes: Nodes, tolerance: float, threads: int) -> Trial:
-    """ψ and the variance kernels at nodes, and the fewest modes that ψ is made of there."""
-    kept = _kept(support, nodes)
-    samples, squares, limited = _samples(support, nodes, kept, threads)
-    areas = nodes.areas
-    some = areas[kept] / areas[kept].mean()
-    modes, amounts, residual = compressed(samples, some, _MODES * tolerance * support.norm)
-    if len(kept) < nodes.count:
+def settled(support: Support, box: Box, ratios: Array, constant: bool, allowed: float, wanted: Wanted) -> Trial:
+    """ψ at nodes that are close enough.
 
-        def work(batch: tuple[Array, Array, Array]) -> tuple[Array, Array, float]:
-            psi, limited = support.sampler.psi(*batch)
-            rows = _rows_of_psi(cut_psi(psi, support.half_width, support.sharpening))
-            amounts = rows @ modes.T
-            return amounts, (rows**2).sum(axis=1) - (amounts**2).sum(axis=1), limited
-
-        found = list(_over_nodes(support, nodes, _others(nodes, kept), work, threads))
-        left = (samples**2).sum(axis=1) - (amounts**2).sum(axis=1)
-        left = _in_order(nodes, kept, left, [part for _, part, _ in found])
-        amounts = _in_order(nodes, kept, amounts, [part for part, _, _ in found])
-        residual = math.sqrt(max(float(areas @ left) / len(left), 0.0))
-        limited = max(limited, *(part for _, _, part in found))
-    side = 2 * support.half_width + 1
-    basis = modes[:, :-1].reshape(-1, side, side)
-    # With these, Σψ = 1.
-    weights = amounts / (amounts @ basis.sum(axis=(1, 2)))[:, None]
-    over_field, over_ratio = (
-        interpolation_error(support, basis, weights, nodes, over) / support.norm for over in ("field", "ratio")
-    )
-    return Trial(
-        nodes, kept, samples, squares, basis, weights, limited, residual / support.norm, over_field, over_ratio
-    )
-
-
-def companions_of(
-    support: Support, trial: Trial, noise: NoiseField, levels: Array, threads: int
-) -> tuple[KernelBank, SpatialKernel]:
-    """The variance kernels, and the footprint: |ψ|, normalised to a sum of 1.
-
-    Of the variance kernels, all of which share the coefficient functions, the error of the sum over inputs counts, so
-    that each weighs as much as the level of its variance plane. The trial's samples are overwritten: they may be most
-    of what there is in memory.
+    Parameters
+    ----------
+    support
+        The sampler, and the unit of errors.
+    box
+        The part of the field.
+    ratios
+        Nodes over the logarithm of the noise ratio to begin with.
+    constant
+        Whether the kernels are the same all over the box.
+    allowed
+        Bound of the rms error.
+    wanted
+        What ψ is to be like.
     """
-    inputs, _, height, width = trial.squares.shape
-    pixels = inputs * height * width
-    levels = (levels / levels.sum()).clip(1e-9)
-    scales = levels / (np.mean(trial.squares.sum(axis=(2, 3)), axis=1) @ levels)
-
-    def rows_of_squares(squares: Array) -> Array:
-        # Variance planes are smooth in most places: there only the kernels' sums matter, and they matter more.
-        weighted = (squares * scales[:, None, None, None]).swapaxes(0, 1)
-        sums = _SUM_WEIGHT * weighted.sum(axis=(2, 3))
-        return np.hstack([weighted.reshape(len(weighted), -1), sums])
-
-    areas = trial.nodes.areas[trial.kept]
-    areas /= areas.mean()
-    square_modes, square_amounts, _ = compressed(rows_of_squares(trial.squares), areas, VARIANCE_TOLERANCE)
-    shares = np.abs(trial.samples[:, :-1], out=trial.samples[:, :-1])
-    shares /= shares.sum(axis=1, keepdims=True)
-    share_modes, share_amounts, _ = compressed(shares, areas, 1e-3)
-    if not trial.complete:
-
-        def work(batch: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-            psi, squares, _ = support.sampler.all(*batch)
-            absolute = np.abs(cut_psi(psi, support.half_width, support.sharpening)).reshape(len(psi), -1)
-            amounts = (absolute / absolute.sum(axis=1, keepdims=True)) @ share_modes.T
-            return rows_of_squares(cut_squares(squares, support.reach)) @ square_modes.T, amounts
-
-        found = list(_over_nodes(support, trial.nodes, _others(trial.nodes, trial.kept), work, threads))
-        square_amounts = _in_order(trial.nodes, trial.kept, square_amounts, [part for part, _ in found])
-        share_amounts = _in_order(trial.nodes, trial.kept, share_amounts, [part for _, part in found])
-    images = square_modes[:, :pixels].reshape(-1, inputs, height, width) / scales[:, None, None]
-    variance = KernelBank(
-        np.ascontiguousarray(images.swapaxes(0, 1)), coefficients_from(square_amounts, trial.nodes, noise)
-    )
-    share_amounts = share_amounts / (share_amounts @ share_modes.sum(axis=1))[:, None]
-    footprint = share_modes.reshape(-1, *trial.basis.shape[1:])
-    return variance, SpatialKernel(footprint, coefficients_from(share_amounts, trial.nodes, noise))
+    coarsest = max(box.shape) / (_MOST_NODES - 1)
+    usual = wanted.node_spacing >= _USUAL_SPACING
+    spacing = max(wanted.node_spacing, coarsest) if usual else wanted.node_spacing
+    probes = probes_of(box, np.unique(ratios[[0, -1]]), constant)
+    x, y, log_ratio = (values[:: len(probes.log_ratio) + 1] for values in probes.positions)
+    count, closer, span = _FREQUENCIES, 1.0, None
+    while True:
+        if span is None:
+            span = Span.empty(quadrature_of(support, (x, y, log_ratio), count, wanted.levels, wanted.tolerance))
+        nodes = probes_of(box, ratios, True) if constant else Nodes.over(box, spacing, ratios, closer)
+        trial = trial_of(span, nodes, support.norm, wanted)
+        span = trial.span
+        if _FEWEST_PER_PLACE * span.count > count and count < support.sampler.frequencies:
+            # So many amounts cannot be told from so few frequencies.
+            count, span = 2 * count, None
+            continue
+        # More nodes do nothing for what the modes leave out.
+        modes = math.hypot(MODES * wanted.tolerance, trial.span_error)
+        if math.hypot(modes, trial.field_error, trial.ratio_error) <= allowed or modes > allowed:
+            return trial
+        if trial.ratio_error > trial.field_error and len(ratios) < _MOST_RATIOS:
+            ratios = np.linspace(ratios[0], ratios[-1], min(len(ratios) + 3, _MOST_RATIOS))
+        elif nodes.spacing > _SMALLEST_SPACING:
+            left = math.sqrt(max(allowed**2 - modes**2 - trial.ratio_error**2, (0.1 * allowed) ** 2))
+            closer *= min(max((trial.field_error / left) ** (1 / _ORDER), _LEAST_STEP), _LARGEST_STEP)
+        else:
+            return trial
 
 
-def _kept(support: Support, nodes: Nodes) -> Array:
-    """The numbers of the nodes whose samples are kept."""
-    inputs = len(support.sampler.inputs)
-    each = 8 * ((2 * support.half_width + 1) ** 2 + inputs * (2 * support.reach + 1) ** 2)
-    count = min(nodes.count, max(_FEWEST_KEPT, _KEPT // each))
-    return np.linspace(0, nodes.count - 1, count).round().astype(int)
+def trial_of(span: Span, nodes: Nodes, norm: float, wanted: Wanted) -> Trial:
+    """ψ at nodes, made of the places of a span and of as many more as that takes.
 
-
-def _samples(support: Support, nodes: Nodes, kept: Array, threads: int) -> tuple[Array, Array, float]:
-    """The samples that are kept, put in their place as they come."""
-
-    def work(batch: tuple[Array, Array, Array]) -> tuple[Array, Array, float]:
-        psi, squares, limited = support.sampler.all(*batch)
-        rows = _rows_of_psi(cut_psi(psi, support.half_width, support.sharpening))
-        return rows, cut_squares(squares, support.reach), limited
-
-    count = len(support.sampler.inputs)
-    samples = np.empty((len(kept), (2 * support.half_width + 1) ** 2 + 1))
-    squares = np.empty((count, len(kept), 2 * support.reach + 1, 2 * support.reach + 1))
-    limited, done = 0.0, 0
-    for rows, some, part in _over_nodes(support, nodes, kept, work, threads):
-        samples[done : done + len(rows)] = rows
-        squares[:, done : done + len(rows)] = some
-        limited = max(limited, part)
-        done += len(rows)
-    return samples, squares, limited
-
-
-def _over_nodes(
-    support: Support,
-    nodes: Nodes,
-    chosen: Array,
-    work: Callable[[tuple[Array, Array, Array]], _Result],
-    threads: int,
-) -> Iterator[_Result]:
-    """What is found at chosen nodes, a few at a time, in their order."""
-    x, y, log_ratio = (values[chosen] for values in nodes.positions)
-    with ThreadPoolExecutor(support.sampler.workers(threads)) as pool:
-        yield from pool.map(work, batches((x, y, log_ratio), support.sampler.batch))
-
-
-def _others(nodes: Nodes, kept: Array) -> Array:
-    """The numbers of the nodes whose samples are not kept."""
-    return np.setdiff1d(np.arange(nodes.count), kept)
-
-
-def _in_order(nodes: Nodes, kept: Array, own: Array, others: list[Array]) -> Array:
-    """Values at all nodes, of those at the nodes whose samples are kept and at the others."""
-    values = np.empty((nodes.count, *own.shape[1:]))
-    values[kept] = own
-    values[_others(nodes, kept)] = np.concatenate(others)
-    return values
-
-
-def _rows_of_psi(psi: Array) -> Array:
-    """ψ (k, s, s) as rows, with its sum, 1, in a last column.
-
-    That takes part in the compression with some weight, so that the modes hold it nearly and little has to be done for
-    it to hold exactly, at nodes and in between.
+    Parameters
+    ----------
+    span
+        The places so far.
+    nodes
+        The nodes.
+    norm
+        The unit of errors.
+    wanted
+        What ψ is to be like.
     """
-    return np.hstack([psi.reshape(len(psi), -1), np.full((len(psi), 1), _SUM_WEIGHT)])
+    between = {over: places_between(nodes, over) for over in ("field", "ratio")}
+    chosen = [places for places in (nodes.positions, *between.values()) if places is not None]
+    x, y, log_ratio = (np.concatenate(parts) for parts in zip(*chosen, strict=True))
+    limit = _LEFT * wanted.tolerance * norm
+    if not span.count:
+        # Nothing is known yet: any places will do, spread over all.
+        anyhow = np.random.default_rng(0).random(len(x))
+        span = span.extended((x, y, log_ratio), anyhow, limit, wanted.places, wanted.threads)
+    while True:
+        found = span.amounts((x, y, log_ratio), wanted.threads)
+        before = span.count
+        if found.left_of_all.max() > limit and before < wanted.places:
+            span = span.extended((x, y, log_ratio), found.left_of_all, limit, wanted.places, wanted.threads)
+        if span.count == before:
+            break
+    values, errors, start = found.values[: nodes.count], dict.fromkeys(between, 0.0), nodes.count
+    for over, places in between.items():
+        if places is not None:
+            exact = found.values[start : (start := start + len(places[0]))]
+            off = (values_between(values, nodes, places) - exact) @ span.own
+            errors[over] = math.sqrt((off**2).sum(axis=1).mean()) / norm
+    left = math.sqrt(float(nodes.areas @ found.left[: nodes.count] ** 2) / nodes.count) / norm
+    return Trial(span, nodes, values, left, errors["field"], errors["ratio"])

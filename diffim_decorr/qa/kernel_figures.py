@@ -19,7 +19,7 @@ from diffim_decorr.noise.correlation import max_abs_rho
 from diffim_decorr.noise.field import NoiseField
 from diffim_decorr.options import Side
 from diffim_decorr.psi.build import build_decorrelation
-from diffim_decorr.psi.filters import noise_power
+from diffim_decorr.psi.filters import squared
 
 __all__ = (
     "KernelFigures",
@@ -119,9 +119,9 @@ def correlation_caused(
     """
     kernels = [side.at(x, y) for side in matching.sides(convolved)]
     size = good_size(2 * max(max(kernel.shape) for kernel in kernels) + 2 * _LAGS)
-    transforms = [kernel_transform(kernel[None], (size, size)) for kernel in kernels]
-    power = noise_power(transforms, np.array(variances, dtype=float)[:, None], (None, None)).sum(axis=(0, 1))
-    covariance = inverse(power.astype(complex), size)
+    transforms = [kernel_transform(kernel, (size, size)) for kernel in kernels]
+    power = sum(v * squared(t.real, t.imag) for v, t in zip(variances, transforms, strict=True))
+    covariance = inverse(np.asarray(power, dtype=complex), size)
     lags = np.arange(-_LAGS, _LAGS + 1)
     rho: Array = covariance[np.ix_(lags, lags)] / covariance[0, 0]
     return rho
