@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from diffim_decorr.engine.convolve import TileConvolver
 from diffim_decorr.engine.flags import Flags
 from diffim_decorr.engine.job import Job, Part
 from diffim_decorr.engine.kernel_sums import KernelSums
+from diffim_decorr.engine.narrow import half_width_within, narrowed
 from diffim_decorr.engine.reach import Reach
 from diffim_decorr.engine.tiles import Tiling
 from diffim_decorr.engine.variance import VariancePropagation
@@ -29,6 +31,10 @@ Array = NDArray[Any]
 _BRIGHT = 300.0
 # Noise is hardly ever larger, in units of its scatter.
 _NOISE = 5.0
+# Pixels up to which narrower filters are made, in units of the noise; what may be missing of these, as a share of what
+# may be left out, and what trace such a pixel may leave where they end.
+_LIMITS = (50.0, 5000.0)
+_CUT, _TRACE = 0.1, 1e-3
 
 
 class TileWork:
@@ -39,7 +45,7 @@ class TileWork:
         self.tiling = tiling
         self._windows = Windows(tiling, job.shape, workspace)
         psi = KernelBank.of(part.psi)
-        self._filter = TileConvolver(psi, tiling, workspace)
+        self._filters = tuple(_filters(part, psi, tiling, job.shape, workspace))
         self._variance = VariancePropagation(job, part, tiling, workspace)
         spreads = part.spreads or (None,) * len(job.inputs)
         self._reaches = [Reach(*source, job, tiling) for source in zip(job.inputs, spreads, strict=True)]
@@ -74,10 +80,7 @@ class TileWork:
             pixels[filled] = background[filled] if isinstance(background, np.ndarray) else background
         if filled is not None or self._level:
             size = largest_size(pixels)
-        precise = padded if size <= self._bright else padded.astype(np.float64)
-        # What is left out shows next to bright pixels first.
-        local = self._filter.local(tile, self._error * min(1.0, self._noise / max(size, self._noise)))
-        image[...] = self._filter(local, [precise])
+        image[...] = self._filtered(tile, inside, padded, pixels, size)
         if self._level:  # of an image that is the same everywhere the filter makes its sum
             image += self._sums.whole(tile, [self._level])
         variance[...] = self._variance(tile, inside, replaced)
@@ -90,6 +93,18 @@ class TileWork:
             image[hole] = np.where(np.isfinite(lost), np.nan, lost)[hole]
             variance[hole] = np.nan
             mask[hole] |= self._no_data
+
+    def _filtered(self, tile: Box, inside: Box, padded: Array, pixels: Array, size: float) -> Array:
+        """A tile's pixels after the filter, given what is seen of the image and its largest absolute value."""
+        limit, windows, convolver = next(f for f in self._filters if size <= f[0] * self._job.sigma)
+        if limit < np.inf:
+            own = windows.inside(tile).shifted(-inside.x0, -inside.y0).slices
+            padded, narrow = windows.array("narrow", tile)
+            narrow[...] = pixels[own]
+        precise = padded if size <= self._bright else padded.astype(np.float64)
+        # What is left out shows next to bright pixels first.
+        error = self._error * min(1.0, self._noise / max(size, self._noise))
+        return convolver(convolver.local(tile, error), [precise])
 
     def held(self, tile: Box) -> list[Any]:
         """As `Plane.held`, for all that is read for tiles in the same row."""
@@ -117,6 +132,18 @@ class TileWork:
             if uncovered.any():
                 missing = _either(missing, uncovered)
         return missing, reached
+
+
+def _filters(
+    part: Part, psi: KernelBank, tiling: Tiling, field: tuple[int, int], workspace: Workspace
+) -> Iterator[tuple[float, Windows, TileConvolver]]:
+    """Up to which pixels, in units of the noise, a filter will do, from the narrowest to ψ as it is."""
+    for limit in _LIMITS if part.error else ():
+        half_width = half_width_within(part.psi, part.box, _CUT * part.error, _TRACE / limit)
+        if half_width < psi.reach:
+            own = Tiling(tiling.shape, half_width)
+            yield limit, Windows(own, field, workspace), TileConvolver(narrowed(psi, half_width), own, workspace)
+    yield np.inf, Windows(tiling, field, workspace), TileConvolver(psi, tiling, workspace)
 
 
 def _either(one: Array | None, other: Array | None) -> Array | None:
