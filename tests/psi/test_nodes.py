@@ -101,6 +101,17 @@ def test_the_same_at_any_number_of_threads(varying: list[SpatialKernel]) -> None
         assert mine.error == other.error
 
 
+def test_the_variance_kernels_have_the_variance_of_white_noise(varying: list[SpatialKernel]) -> None:
+    """After whitening the noise has the power everywhere that it had at frequency zero, where the gain has no limit."""
+    (part,) = build_decorrelation(varying, NoiseField((1.0, 2.0)), (400, 500)).parts
+    rng = np.random.default_rng(12)
+    for x, y in zip(rng.uniform(0, 499, 20), rng.uniform(0, 399, 20), strict=True):
+        amounts = part.variance.coefficients.at(np.array([x]), np.array([y]))[:, 0]
+        sums = np.tensordot(part.variance.bases.sum(axis=(2, 3)), amounts, axes=1)
+        power = [kernel.sum_at(x, y) ** 2 for kernel in varying]
+        assert sums @ [1, 2] == pytest.approx(power[0] + 2 * power[1], rel=3e-5)
+
+
 def test_progress_is_told(varying: list[SpatialKernel]) -> None:
     said: list[tuple[int, int]] = []
     build_decorrelation(

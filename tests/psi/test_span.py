@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,11 @@ from diffim_decorr import SpatialKernel
 from diffim_decorr.geometry import Box
 from diffim_decorr.kernels.coefficients import PolynomialCoefficients
 from diffim_decorr.noise.field import NoiseField
-from diffim_decorr.psi.nodes import Places, probes_of
+from diffim_decorr.psi.nodes import Nodes, Places, probes_of
 from diffim_decorr.psi.sampler import Recipe
 from diffim_decorr.psi.span import Span, quadrature_of
 from diffim_decorr.psi.support import Support, support_of
+from diffim_decorr.psi.trial import Wanted, trial_of
 from support.kernels import gaussian
 
 _BOX = Box(0, 0, 300, 300)
@@ -21,8 +24,8 @@ _LIMIT = 1e-3
 
 @pytest.fixture(scope="module")
 def support() -> Support:
-    """Of a kernel that widens along x and shifts along y, so that its transform is not real."""
-    images = np.array([gaussian(15, 0.9), gaussian(15, 2.0), gaussian(15, 1.3, shift=(0.0, 2.0))])
+    """Of a slanted kernel that widens along x and shifts along y, so that its transform is not real."""
+    images = np.array([gaussian(15, (0.9, 1.6), 0.6), gaussian(15, 2.0), gaussian(15, 1.3, shift=(0.0, 2.0))])
     powers = np.array([(0, 0), (1, 0), (0, 1)])
     values = np.array([[0.6, -0.3, 0.0], [0.4, 0.3, 0.1], [0.0, 0.0, 0.3]])
     kernel = SpatialKernel(images, PolynomialCoefficients(values, powers, (150.0, 150.0), (150.0, 150.0)))
@@ -70,6 +73,25 @@ def test_no_more_places_than_are_allowed(support: Support) -> None:
     found = span.amounts(_places(1, 300), 1)
     assert found.left.max() > _LIMIT
     assert span.extended(_places(1, 300), found.left, _LIMIT, 5, 1).count == 5
+
+
+def test_places_are_added_until_nothing_is_left(support: Support) -> None:
+    """Of those in a corner of the field ψ is not made elsewhere."""
+    probes = probes_of(_BOX, np.array([0.1]), False).positions
+    quadrature = quadrature_of(support, probes, 1024, np.array([1.0, 1.0]), 1e-3)
+    x, y, log_ratio = _places(1, 100)
+    corner = Span.empty(quadrature).extended((x / 10, y / 10, log_ratio), np.ones(100), 1e-2, 100, 1)
+    nodes = Nodes.over(_BOX, 20, np.array([-0.2, 0.1, 0.4]))
+    wanted = Wanted(1e-3, 20, np.array([1.0, 1.0]), 100, 1)
+    left = corner.amounts(nodes.positions, 1).left
+    assert left.max() > 1e-2
+    trial = trial_of(corner, nodes, 1.0, wanted)
+    assert trial.span_error < 4e-4
+    assert trial.span.amounts(nodes.positions, 1).left_of_all.max() < 5e-4
+    np.testing.assert_array_equal(trial.span.places[0][: corner.count], corner.places[0])
+    # No more than are allowed, and what is left then is said.
+    few = trial_of(corner, nodes, 1.0, replace(wanted, places=corner.count))
+    assert few.span_error == pytest.approx(np.sqrt(nodes.areas @ left**2 / nodes.count), rel=1e-6)
 
 
 def test_images_are_those_of_the_spectra(support: Support) -> None:
