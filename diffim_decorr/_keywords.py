@@ -31,3 +31,4 @@ class OptionKeywords(TypedDict, total=False):
     max_gain: float
     bad_fraction: float
     threads: int | None
+    max_memory: float

@@ -281,6 +281,7 @@ def _job(exposure: Exposure, psi: DecorrelationKernel, options: ApplyOptions, un
         sigma=sigma,
         bad_fraction=Options.bad_fraction if options.bad_fraction is None else options.bad_fraction,
         threads=Options(threads=options.threads).workers,
+        memory=Options().memory,
         background=local_background(exposure, sigma),
     )
 

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from diffim_decorr.declare import Declared, again, declared, documented, option
 from diffim_decorr.errors import OptionError
-from diffim_decorr.threads import available_threads
+from diffim_decorr.threads import LIBRARIES, available_threads
 
 __all__ = (
     "BAD_PLANES",
@@ -208,6 +208,15 @@ class Options(Declared):
         card="DCTHREAD",
         comment="threads asked for",
     )
+    max_memory: float = option(
+        800.0,
+        "Memory that a run may take, besides what it maps of files, and what it is to return.",
+        low=300,
+        high=1e7,
+        metavar="MB",
+        card="DCMAXMEM",
+        comment="[Mbyte] memory that it may take",
+    )
 
     def check(self) -> None:
         if self.svar is not None and self.tvar is not None and not self.svar + self.tvar > 0:
@@ -222,6 +231,11 @@ class Options(Declared):
     def workers(self) -> int:
         """The number of threads to work with."""
         return self.threads or available_threads()
+
+    @property
+    def memory(self) -> int:
+        """Bytes for the work, besides the interpreter and the libraries."""
+        return int(1e6 * self.max_memory) - LIBRARIES
 
 
 @documented

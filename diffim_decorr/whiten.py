@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +35,8 @@ _NOTABLE_VARIATION = 0.02
 _NOTABLE_CALIBRATION = 0.1
 # What a first ψ left is whitened as well if it stands out of its statistical error by this factor.
 _SIGNIFICANT = 5.0
+# Bytes for images of ψ while it is made, of which more would not help.
+_PSI = 256 << 20
 _PLACES = 3  # along each axis of the field, or of each region, at which the matching kernel is looked at
 
 
@@ -64,7 +66,7 @@ def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> 
     record.noise = noise.figures(subtraction.contributions, options, subtraction.unit)
     recipe = Recipe(options.score, options.max_gain, half_width=options.half_width)
     with record.timed("psi"):
-        decorrelation = _decorrelation(subtraction, noise, options, recipe)
+        decorrelation = _decorrelation(subtraction, noise, options, recipe, record.steps("psi"))
         for remark in _remarks(subtraction, noise, options, recipe, decorrelation):
             record.warn(remark)
     background = local_background(subtraction.difference, (noise.svar + noise.tvar) ** 0.5)
@@ -74,7 +76,8 @@ def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> 
             residual = _residual(job, noise.windows)
         if residual is not None:
             with record.timed("psi"):
-                decorrelation = _decorrelation(subtraction, noise, options, replace(recipe, residual=residual))
+                further = replace(recipe, residual=residual)
+                decorrelation = _decorrelation(subtraction, noise, options, further, record.steps("psi"))
             job = _job(subtraction, noise, decorrelation, options, background)
         with record.timed("noise"):
             factor = _calibration(_scatter(job, noise.windows) ** 2, record)
@@ -85,7 +88,13 @@ def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> 
     return Whitening(noise, decorrelation, job)
 
 
-def _decorrelation(subtraction: Subtraction, noise: Noise, options: Options, recipe: Recipe) -> Decorrelation:
+def _decorrelation(
+    subtraction: Subtraction,
+    noise: Noise,
+    options: Options,
+    recipe: Recipe,
+    progress: Callable[[int, int], None] | None,
+) -> Decorrelation:
     return build_decorrelation(
         subtraction.kernels,
         noise.field,
@@ -96,6 +105,8 @@ def _decorrelation(subtraction: Subtraction, noise: Noise, options: Options, rec
         recipe=recipe,
         levels=[plane.level * plane.factor for plane in noise.planes],
         threads=options.workers,
+        memory=min(_PSI, options.memory // 2),
+        progress=progress,
     )
 
 
@@ -148,6 +159,7 @@ def _job(
         sigma=(noise.svar + noise.tvar) ** 0.5,
         bad_fraction=options.bad_fraction,
         threads=options.workers,
+        memory=options.memory,
         inputs=tuple(_inputs(subtraction, options)),
         background=background,
     )

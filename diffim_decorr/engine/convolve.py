@@ -23,7 +23,7 @@ from diffim_decorr.geometry import Box
 from diffim_decorr.kernels.bank import KernelBank
 from diffim_decorr.kernels.spatial import SpatialKernel
 
-__all__ = ("TileConvolver", "convolve")
+__all__ = ("GROUPS", "KERNEL_BYTES", "TileConvolver", "convolve")
 
 Array = NDArray[Any]
 # Gives columns of the transform of one of several kernels.
@@ -32,8 +32,10 @@ Transforms = Callable[[int, slice], Array]
 
 # Columns, or rows, that are worked on at once, few enough to stay in a processor's cache.
 _BLOCK = 128
-# Groups of kernels, and kernels, that are worked on at once.
-_GROUPS, _KERNELS = 4, 12
+#: Groups of kernels that are worked on at once, and about how many bytes transforms of the rows of these may take.
+GROUPS, KERNEL_BYTES = 4, 48 << 20
+# Of each pixel of these rows, with what they are made of, in double precision.
+_ROW_BYTES = 24
 
 
 class TileConvolver:
@@ -63,6 +65,8 @@ class TileConvolver:
         self._symmetric = [is_symmetric(basis) for basis in self.bank.bases]
         self._kept: dict[tuple[int, np.dtype[Any]], list[Array]] = {}
         self._lock = threading.Lock()
+        images, _, height, _ = self.bank.bases.shape
+        self._at_once = max(1, KERNEL_BYTES // (images * height * tiling.fft_shape[1] * _ROW_BYTES))
         width = tiling.fft_shape[1] // 2 + 1
         self._blocks = [slice(begin, min(begin + _BLOCK, width)) for begin in range(0, width, _BLOCK)]
 
@@ -120,7 +124,7 @@ class TileConvolver:
         result = self._workspace.array("result", local.tile.shape, dtype)
         weights = local.along_x(dtype)
         begin = True
-        for groups in _batches(local.groups):
+        for groups in _batches(local.groups, self._at_once):
             for columns in self._columns(local, groups, spectra):
                 self._add_rows(columns, next(weights), result, begin)
                 begin = False
@@ -180,11 +184,11 @@ class TileConvolver:
                 np.add(out, inner, out=out)
 
 
-def _batches(groups: Sequence[Group]) -> Iterator[Sequence[Group]]:
-    """So many groups at a time that what they take of memory is bounded."""
+def _batches(groups: Sequence[Group], kernels: int) -> Iterator[Sequence[Group]]:
+    """So many groups at a time, with about so many kernels, that what they take of memory is bounded."""
     batch: list[Group] = []
     for group in groups:
-        if batch and (len(batch) == _GROUPS or sum(map(len, batch)) + len(group) > _KERNELS):
+        if batch and (len(batch) == GROUPS or sum(map(len, batch)) + len(group) > kernels):
             yield batch
             batch = []
         batch.append(group)

@@ -41,6 +41,9 @@ class FieldWork:
         #: Shape of the largest transforms.
         self.fft_shape = max((tiling.fft_shape for tiling in tilings), key=np.prod)
         self._nothing = job.masks.bits(["NO_DATA", "DECORR_FILLED"])
+        #: Bytes that a thread takes for a tile, and all tiles together for kernels.
+        self.bytes_each = max(work.bytes_each for work in self._works)
+        self.bytes_kept = sum(work.bytes_kept for work in self._works)
 
     def __call__(self, tile: Box, part: int | None, image: Array, mask: Array, variance: Array) -> None:
         """Put the result's pixels into arrays of the tile's shape; None is the part that there is no ψ for."""

@@ -124,6 +124,8 @@ class Job:
         Share of the footprint on replaced pixels, or outside the image, above which a pixel is flagged.
     threads
         Number of threads.
+    memory
+        Bytes for all that is worked on.
     oversized
         As of its inputs.
     """
@@ -139,6 +141,7 @@ class Job:
     sigma: float
     bad_fraction: float
     threads: int
+    memory: int
     inputs: tuple[Input, ...] = ()
     background: LocalBackground = NO_BACKGROUND
     oversized: Event = field(default_factory=Event)

@@ -16,6 +16,8 @@ __all__ = ("KernelSums",)
 
 Array = NDArray[Any]
 
+_ROWS = 32  # at the edges that are worked on at once
+
 
 class KernelSums:
     """What the kernels of a filter bank sum to at each pixel of an image.
@@ -98,7 +100,9 @@ class KernelSums:
         first_x, last_x = _overlap(x, self._shape[1], width)
         below, centre, above = _thirds(last_y - first_y < height)
         left, _, right = _thirds(last_x - first_x < width)
-        rectangles = [(rows, slice(0, len(x))) for rows in (below, above)] + [(centre, near) for near in (left, right)]
+        sides = [(rows, slice(0, len(x))) for rows in (below, above)] + [(centre, near) for near in (left, right)]
+        # Few rows at a time, as much of the table is looked up for each.
+        rectangles = [(rows, columns) for side, columns in sides for rows in _pieces(side)]
         table = None
         for rows, columns in rectangles:
             if rows.start < rows.stop and columns.start < columns.stop:
@@ -110,6 +114,10 @@ class KernelSums:
                 weights = local.values(rows, columns)
                 shares = bands[:, :, last_x[columns]] - bands[:, :, first_x[columns]]
                 yield (rows, columns), np.einsum("nyx,nyx->yx", weights, shares)
+
+
+def _pieces(rows: slice) -> Iterator[slice]:
+    return (slice(first, min(first + _ROWS, rows.stop)) for first in range(rows.start, rows.stop, _ROWS))
 
 
 def _thirds(near: Array) -> tuple[slice, slice, slice]:

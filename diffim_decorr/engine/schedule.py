@@ -21,12 +21,7 @@ __all__ = ("Progress", "convolve_image")
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
 
-# Bytes for the tiles in flight and their rows. What a tile takes grows with the number of threads only up to here.
-_BUDGET = 400 << 20
-# Arrays of the transforms' size that a thread works with, and more for each variance plane; their rows, with as many
-# planes of input and output.
-_ARRAYS, _ARRAYS_EACH = 13, 2
-_PLANES, _PLANES_EACH = 7, 1
+_PIXEL = 12  # bytes of image, mask and variance
 
 
 def convolve_image(job: Job, sink: Sink, progress: Progress | None = None) -> None:
@@ -62,7 +57,7 @@ def convolve_image(job: Job, sink: Sink, progress: Progress | None = None) -> No
             with lock:
                 rows.release(tile)
 
-    with ThreadPoolExecutor(_workers(job, work)) as pool:
+    with ThreadPoolExecutor(_workers(job, work, sink)) as pool:
         futures = [pool.submit(process, *tile) for tile in tiles]
         try:
             for future in futures:
@@ -73,13 +68,12 @@ def convolve_image(job: Job, sink: Sink, progress: Progress | None = None) -> No
             raise
 
 
-def _workers(job: Job, work: FieldWork) -> int:
+def _workers(job: Job, work: FieldWork, sink: Sink) -> int:
     """How many tiles may be worked on at once; what comes out is the same for any number."""
-    height, width = work.fft_shape
-    each = 4 * height * width * (_ARRAYS + _ARRAYS_EACH * len(job.variances))
     # Two rows of tiles are in flight: the one that is being finished, and the one that is begun.
-    rows = 2 * 4 * height * job.shape[1] * (_PLANES + _PLANES_EACH * len(job.variances))
-    return within_memory(job.threads, each, _BUDGET - rows)
+    height = max(tile.shape[0] for tile, _ in work.tiling)
+    rows = 0 if sink.rows(0, 1) else 2 * height * job.shape[1] * _PIXEL
+    return within_memory(job.threads, work.bytes_each, job.memory - work.bytes_kept - rows)
 
 
 class _Rows:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffim_decorr.engine.convolve import TileConvolver
+from diffim_decorr.engine.convolve import GROUPS, KERNEL_BYTES, TileConvolver
 from diffim_decorr.engine.flags import Flags
 from diffim_decorr.engine.job import Job, Part
 from diffim_decorr.engine.kernel_sums import KernelSums
@@ -41,7 +41,7 @@ class TileWork:
     """What is done to each tile of a part of the field; safe to call from several threads."""
 
     def __init__(self, job: Job, part: Part, tiling: Tiling, workspace: Workspace) -> None:
-        self._job = job
+        self._job, self._part = job, part
         self.tiling = tiling
         self._windows = Windows(tiling, job.shape, workspace)
         psi = KernelBank.of(part.psi)
@@ -50,7 +50,7 @@ class TileWork:
         spreads = part.spreads or (None,) * len(job.inputs)
         self._reaches = [Reach(*source, job, tiling) for source in zip(job.inputs, spreads, strict=True)]
         self._level = job.background.level
-        self._sums = KernelSums(psi, job.shape)
+        self._sums = KernelSums(psi, job.shape) if self._level else None
         self._flags = Flags(job, part, tiling, workspace)
         # A filter that amplifies does so with rounding errors, too.
         amplification = max(1.0, float(np.abs(part.psi.basis).sum(axis=(1, 2)).max()))
@@ -81,7 +81,7 @@ class TileWork:
         if filled is not None or self._level:
             size = largest_size(pixels)
         image[...] = self._filtered(tile, inside, padded, pixels, size)
-        if self._level:  # of an image that is the same everywhere the filter makes its sum
+        if self._sums is not None:  # of an image that is the same everywhere the filter makes its sum
             image += self._sums.whole(tile, [self._level])
         variance[...] = self._variance(tile, inside, replaced)
         mask[...] = 0 if bits is None else bits[own]
@@ -93,6 +93,22 @@ class TileWork:
             image[hole] = np.where(np.isfinite(lost), np.nan, lost)[hole]
             variance[hole] = np.nan
             mask[hole] |= self._no_data
+
+    @property
+    def bytes_each(self) -> int:
+        """Bytes that a thread takes for a tile, at most."""
+        height, width = self.tiling.fft_shape
+        images = max(len(self._job.variances), 1)
+        # Three planes and the variances; in double precision the images, their transforms, and what becomes of these.
+        planes = 3 + images + 2 * (2 * images + 1 + GROUPS)
+        return 4 * height * width * planes + KERNEL_BYTES
+
+    @property
+    def bytes_kept(self) -> int:
+        """Bytes that kernels and sums of them take for as long as there are tiles."""
+        part = self._part
+        filters = sum(convolver.bank.bases.nbytes for _, _, convolver in self._filters)
+        return filters + part.psi.basis.nbytes + 2 * (part.footprint.basis.nbytes + part.variance_kernels.bases.nbytes)
 
     def _filtered(self, tile: Box, inside: Box, padded: Array, pixels: Array, size: float) -> Array:
         """A tile's pixels after the filter, given what is seen of the image and its largest absolute value."""
