@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ __all__ = ("KernelSums",)
 
 Array = NDArray[Any]
 
-_ROWS = 32  # at the edges that are worked on at once
+_ROWS = 128  # at the edges that are worked on at once
 
 
 class KernelSums:
@@ -98,33 +99,31 @@ class KernelSums:
         y, x = np.arange(tile.y0, tile.y1), np.arange(tile.x0, tile.x1)
         first_y, last_y = _overlap(y, self._shape[0], height)
         first_x, last_x = _overlap(x, self._shape[1], width)
-        below, centre, above = _thirds(last_y - first_y < height)
-        left, _, right = _thirds(last_x - first_x < width)
-        sides = [(rows, slice(0, len(x))) for rows in (below, above)] + [(centre, near) for near in (left, right)]
-        # Few rows at a time, as much of the table is looked up for each.
-        rectangles = [(rows, columns) for side, columns in sides for rows in _pieces(side)]
         table = None
-        for rows, columns in rectangles:
-            if rows.start < rows.stop and columns.start < columns.stop:
+        along_y, along_x = _thirds(last_y - first_y < height), _thirds(last_x - first_x < width)
+        for (y_near, band), (x_near, columns) in itertools.product(along_y, along_x):
+            for rows in _pieces(band) if columns.start < columns.stop and (y_near or x_near) else ():
                 if table is None:
                     table = np.tensordot(levels, self._table, axes=1)
                     if local.matrix is not None:
                         table = np.tensordot(local.matrix, table, axes=1)
-                bands = table[:, last_y[rows]] - table[:, first_y[rows]]
-                weights = local.values(rows, columns)
-                shares = bands[:, :, last_x[columns]] - bands[:, :, first_x[columns]]
-                yield (rows, columns), np.einsum("nyx,nyx->yx", weights, shares)
+                # Where nothing is cut off along an axis one place along it stands for all.
+                j, i = rows if y_near else rows.start, columns if x_near else columns.start
+                sums = table[:, np.atleast_1d(last_y[j])] - table[:, np.atleast_1d(first_y[j])]
+                sums = sums[:, :, np.atleast_1d(last_x[i])] - sums[:, :, np.atleast_1d(first_x[i])]
+                yield (rows, columns), (local.values(rows, columns) * sums).sum(axis=0)
+
+
+def _thirds(near: Array) -> tuple[tuple[bool, slice], ...]:
+    """The pixels along an axis that are near its first end, near none, and near its other end, and whether they are."""
+    far = np.flatnonzero(~near)
+    begin, end = (int(far[0]), int(far[-1]) + 1) if len(far) else (len(near), len(near))
+    return (True, slice(0, begin)), (False, slice(begin, end)), (True, slice(end, len(near)))
 
 
 def _pieces(rows: slice) -> Iterator[slice]:
+    """Few rows at a time, as much of a table is looked up for each."""
     return (slice(first, min(first + _ROWS, rows.stop)) for first in range(rows.start, rows.stop, _ROWS))
-
-
-def _thirds(near: Array) -> tuple[slice, slice, slice]:
-    """The pixels along an axis that are near its first end, those that are near none, and those near its other end."""
-    far = np.flatnonzero(~near)
-    begin, end = (int(far[0]), int(far[-1]) + 1) if len(far) else (len(near), len(near))
-    return slice(0, begin), slice(begin, end), slice(end, len(near))
 
 
 def _overlap(positions: Array, size: int, width: int) -> tuple[Array, Array]:
