@@ -62,6 +62,8 @@ def test_brute_force(psi_runs: Path, tmp_path: Path) -> None:
         lost = (hdus["MASK"].data & (1 << PLANES["SAT"] | 1 << PLANES["CR"])) != 0
         image, variance = (np.where(lost, 0, hdus[name].data.astype(float)) for name in ("IMAGE", "VARIANCE"))
     margin = psi.half_width
+    # Of ψ a tile may leave out what five times the noise makes a thousandth of it of.
+    left_out = 5 * max(psi.simplified) * psi.variance**0.5
     image, variance = (np.pad(plane, margin) for plane in (image, variance))
     rng = np.random.default_rng(4)
     x, y = rng.integers(0, NX, 150), rng.integers(0, NY, 150)
@@ -72,7 +74,9 @@ def test_brute_force(psi_runs: Path, tmp_path: Path) -> None:
         for px, py in zip(x, y, strict=True):
             window = slice(py, py + 2 * margin + 1), slice(px, px + 2 * margin + 1)
             kernel = psi.at(px, py)[::-1, ::-1]
-            assert hdus["IMAGE"].data[py, px] == pytest.approx((kernel * image[window]).sum(), abs=2e-6 * 2.0)
+            assert hdus["IMAGE"].data[py, px] == pytest.approx(
+                (kernel * image[window]).sum(), abs=left_out + 2e-6 * 2.0
+            )
             expected = (kernel**2 * variance[window]).sum()
             in_step = abs(px - NX / 2) < 16
             # Errors are relative to ψ² as a whole, also where most of it falls on replaced pixels.
@@ -116,8 +120,12 @@ def test_companions_add_up(psi_runs: Path, tmp_path: Path) -> None:
         expected = hdus["IMAGE"].data
     total = fits.getdata(tmp_path / "out_sci.fits", "IMAGE") - fits.getdata(tmp_path / "out_matched.fits", "IMAGE")
     known = np.isfinite(expected)
-    # Single precision keeps 6e-8 of a star, in what is given and in what comes out.
-    tolerance = 1e-5 + 2e-7 * maximum_filter(np.abs(matched), 2 * read_psi(psi_runs / "spatial.fits").half_width + 1)
+    psi = read_psi(psi_runs / "spatial.fits")
+    # Of ψ a tile may leave out what five times the noise makes a thousandth of it of, in each of the three; and single
+    # precision keeps 6e-8 of a star, in what is given and in what comes out.
+    left_out = 5 * max(psi.simplified) * psi.variance**0.5
+    assert left_out <= 1.001e-3 * psi.variance**0.5
+    tolerance = 3 * left_out + 2e-7 * maximum_filter(np.abs(matched), 2 * psi.half_width + 1)
     assert (np.abs(total - expected) <= tolerance)[known].all()
 
 

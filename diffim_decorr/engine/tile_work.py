@@ -114,7 +114,9 @@ class TileWork:
 
     def _filtered(self, tile: Box, inside: Box, padded: Array, pixels: Array, size: float) -> Array:
         """A tile's pixels after the filter, given what is seen of the image and its largest absolute value."""
-        limit, windows, convolver = next(f for f in self._filters if size <= f[0] * self._job.sigma)
+        *narrow_ones, widest = self._filters
+        fitting = [own for own in narrow_ones if size <= own[0] * self._job.sigma]
+        limit, windows, convolver = (*fitting, widest)[0]
         if limit < np.inf:
             own = windows.inside(tile).shifted(-inside.x0, -inside.y0).slices
             padded, narrow = windows.array("narrow", tile)
