@@ -24,6 +24,7 @@ from diffim_decorr import (
 from support.command import succeed
 from support.data import JWST, needs_jwst
 from support.files import has_plane, write_exposure
+from support.kernels import gaussian
 from support.noise import PLANES
 from support.psi_runs import CONFIGURATIONS, NX, NY, SHAPE
 from support.reference import convolved, widened
@@ -294,3 +295,11 @@ def test_frames_of_lsst(psi_runs: Path) -> None:
     apply_psi(Exposure(np.ones(SHAPE), xy0=(100, 200)), moved)
     with pytest.raises(InputError, match=r"begins at \(100, 201\) of its parent frame"):
         apply_psi(Exposure(np.ones(SHAPE), xy0=(100, 201)), moved)
+
+
+@pytest.mark.parametrize("pixel", [0.0, 1.0])
+def test_image_of_one_value_and_noise_that_is_not_known(pixel: float) -> None:
+    """A psi without the variance of its run says nothing of what is bright: what is the same everywhere stays so."""
+    psi = DecorrelationKernel(SpatialKernel.constant(gaussian(7, 1.0)), (60, 50))
+    image = apply_psi(Exposure(np.full((60, 50), pixel, np.float32)), psi).image
+    np.testing.assert_allclose(image[5:-5, 5:-5], pixel, rtol=1e-5)

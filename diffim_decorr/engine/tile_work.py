@@ -123,7 +123,7 @@ class TileWork:
             narrow[...] = pixels[own]
         precise = padded if size <= self._bright else padded.astype(np.float64)
         # What is left out shows next to bright pixels first.
-        error = self._error * min(1.0, self._noise / max(size, self._noise))
+        error = self._error * (self._noise / size if size > self._noise else 1.0)
         return convolver(convolver.local(tile, error), [precise])
 
     def held(self, tile: Box) -> list[Any]:
