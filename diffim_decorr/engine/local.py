@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from diffim_decorr.geometry import Box
 from diffim_decorr.kernels.bank import KernelBank
 from diffim_decorr.kernels.coefficients import Coefficients
+from diffim_decorr.kernels.compress import SUM_WEIGHT
 
 __all__ = ("Group", "LocalKernels", "Localizer")
 
@@ -34,8 +35,6 @@ Group = tuple[tuple[int, int], ...]
 
 # Degree of the polynomials along each axis, and of places along each axis from which they are found.
 _DEGREE, _PLACES = 6, 9
-# A kernel's sum is what it makes of smooth images, and matters more than its pixels.
-_SUM_WEIGHT = 20.0
 # Share of what may be left out that kernels make which are of no account for one of several images.
 _NEGLIGIBLE = 0.1
 # Of basis images that hardly differ, what is not told from rounding.
@@ -124,7 +123,7 @@ class Localizer:
         images, count = bank.bases.shape[:2]
         flat = bank.bases.reshape(images, count, -1)
         rows = [
-            level * np.hstack([pixels, _SUM_WEIGHT * pixels.sum(axis=1, keepdims=True)])
+            level * np.hstack([pixels, SUM_WEIGHT * pixels.sum(axis=1, keepdims=True)])
             for level, pixels in zip(np.ones(images) if levels is None else levels, flat, strict=True)
         ]
         self._products = np.array([pixels @ pixels.T for pixels in rows])

@@ -12,9 +12,12 @@ from diffim_decorr.kernels.coefficients import AffineCoefficients, Coefficients,
 from diffim_decorr.kernels.grid import GridCoefficients
 from diffim_decorr.kernels.spatial import SpatialKernel
 
-__all__ = ("compact", "compressed", "condensed", "mapped")
+__all__ = ("SUM_WEIGHT", "compact", "compressed", "condensed", "mapped")
 
 Array = NDArray[Any]
+
+#: By how much an error of a kernel's sum, which is what it makes of smooth images, counts more than one of its pixels.
+SUM_WEIGHT = 20.0
 
 # Basis images that are worth looking into, and what of them is rounding error, relative to the largest.
 _MANY, _ROUNDING = 32, 1e-13

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffim_decorr.kernels.bank import KernelBank
-from diffim_decorr.kernels.compress import compressed
+from diffim_decorr.kernels.compress import SUM_WEIGHT, compressed
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.psi.interpolate import Interpolation
 from diffim_decorr.psi.nodes import Places, batches
@@ -28,8 +28,6 @@ __all__ = ("Chains", "companions_of", "images_of", "measured_error", "most_place
 
 Array = NDArray[Any]
 
-# Weight of the kernels' sums in finding modes.
-_SUM_WEIGHT = 20.0
 _FOOTPRINT_TOLERANCE = 1e-3
 # How many samples are kept however large they are, and however small.
 _FEWEST_KEPT, _MOST_KEPT = 24, 300
@@ -120,7 +118,7 @@ def psi_of(
     # All but the first row are there twice. The sum takes part, so that the modes hold it nearly and little has to be
     # done for it to hold exactly, at nodes and in between.
     first = flat[:, : images.shape[2]]
-    products = 2 * (flat @ flat.T) - first @ first.T + _SUM_WEIGHT**2 * np.outer(sums, sums)
+    products = 2 * (flat @ flat.T) - first @ first.T + SUM_WEIGHT**2 * np.outer(sums, sums)
     # Of the modes of the span, which are about as large as each other: rounding errors are small beside them.
     inverse = np.linalg.inv(trial.span.triangle)
     powers, vectors = np.linalg.eigh(inverse.T @ products @ inverse)
@@ -184,7 +182,7 @@ def companions_of(
     def squares(here: Array) -> Array:
         # Variance planes are smooth in most places: there only the kernels' sums matter, and they matter more.
         parts = [((amounts[here] @ chain) * factor) ** 2 for chain, factor in zip(flat, factors, strict=True)]
-        return np.hstack([*parts, *(_SUM_WEIGHT * part.sum(axis=1, keepdims=True) for part in parts)])
+        return np.hstack([*parts, *(SUM_WEIGHT * part.sum(axis=1, keepdims=True) for part in parts)])
 
     areas, pixels = trial.nodes.areas, height * width
     most = _room(2 * memory, inputs * pixels)

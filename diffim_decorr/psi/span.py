@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from diffim_decorr.kernels.compress import SUM_WEIGHT
 from diffim_decorr.psi.nodes import Places, batches
 from diffim_decorr.psi.sampler import Sampler
 from diffim_decorr.psi.support import VARIANCE_TOLERANCE, Support
@@ -28,8 +29,6 @@ __all__ = ("Amounts", "Quadrature", "Span", "quadrature_of")
 Array = NDArray[Any]
 _Result = TypeVar("_Result")
 
-# By how much an error of the sum of ψ counts more than one of its pixels.
-_SUM_WEIGHT = 20.0
 # Frequencies of all ψ ⊗ κ_i together that are looked at, at most, and of each, at least.
 _CHAINS, _FEWEST_CHAINS = 768, 96
 _AT_ONCE = 1 << 17  # values
@@ -119,7 +118,7 @@ def quadrature_of(support: Support, places: Places, count: int, levels: Array, t
     shares = levels * sizes / max(float(levels @ sizes), 1e-300)
     factors = tolerance * support.norm / VARIANCE_TOLERANCE * shares / np.where(sizes > 0, amplitudes, 1)
     chain_roots = factors[:, None] * roots[few] * np.sqrt(len(chosen) / len(few))
-    roots[0] = _SUM_WEIGHT
+    roots[0] = SUM_WEIGHT
     return Quadrature(sampler.at_frequencies(chosen), roots, few, chain_roots)
 
 
