@@ -188,15 +188,21 @@ class NoiseFigures(Figures):
     images: tuple[ImageNoise, ...] = ()
     calibration: float | None = figure("DCVCAL", "factor of the variance measured on the result", default=None)
     residual_max_abs_rho: float | None = figure("DCRESID", "correlation left by the first filter", default=None)
+    source: str | None = figure("DCNOISRC", "what the noise was measured on", default=None)
+    unexplained: float | None = None
+    trend: Measured | None = None
 
     def tree(self) -> dict[str, Any]:
         tree = {"svar": self.svar, "tvar": self.tvar, "model": self.model}
-        if self.images:
+        if self.source is not None:
             tree |= {
+                "source": self.source,
                 "images": [image.tree() for image in self.images],
                 "residual_max_abs_rho": self.residual_max_abs_rho,
                 "calibration": self.calibration,
             }
+        if self.trend is not None:
+            tree |= {"unexplained": self.unexplained, "trend": self.trend._asdict()}
         return tree
 
 

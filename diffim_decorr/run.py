@@ -14,8 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from diffim_decorr._keywords import OptionKeywords
 from diffim_decorr.declare import Declared
+from diffim_decorr.crowding import settled_whitening
 from diffim_decorr.difference.contributions import Contribution
+from diffim_decorr.crowding import settled_whitening
 from diffim_decorr.difference.matching import MatchingKernel
+from diffim_decorr.crowding import settled_whitening
 from diffim_decorr.difference.subtraction import Subtraction, refuse_second_time, subtraction_of
 from diffim_decorr.engine.job import oversized_remark
 from diffim_decorr.engine.schedule import convolve_image
@@ -44,7 +47,6 @@ from diffim_decorr.qa.verdict import verdict_on
 from diffim_decorr.record import Progress, Record
 from diffim_decorr.result import Result
 from diffim_decorr.threads import serial_blas
-from diffim_decorr.whiten import whitening_of
 
 __all__ = ("decorrelate", "decorrelate_files", "decorrelate_mosaic")
 
@@ -318,7 +320,10 @@ def _run(
     if options.sci_gain is not None or options.tmpl_gain is not None:
         with record.timed("noise"):
             subtraction = with_photon_noise(subtraction, options, record)
-    whitening = whitening_of(subtraction, options, record)
+    whitening = settled_whitening(subtraction, options, record)
+    record.noise, record.psi = whitening.figures, whitening.decorrelation.figures()
+    for remark in whitening.remarks:
+        record.warn(remark)
     job = whitening.job
     product = Product(
         job.shape,
@@ -355,7 +360,7 @@ def _run(
                 None if options.score else Model(subtraction, whitening.noise, options),
             )
             record.quality = quality
-            record.judge(verdict_on(quality, evidence, options))
+            record.judge(verdict_on(quality, evidence, options, more=whitening.doubts))
         record.begin("write")
         source = subtraction.point_source
         composed = composed_psf((*source, whitening.decorrelation.psi), job.shape) if source else None

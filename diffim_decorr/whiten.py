@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,16 +16,16 @@ from diffim_decorr.geometry import Box
 from diffim_decorr.images.background import LocalBackground, local_background
 from diffim_decorr.images.masks import plane_bits
 from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.noise.chosen import ChosenPixels, snr_of
 from diffim_decorr.noise.correlation import correlation_function, max_abs_rho
 from diffim_decorr.noise.models import MODELS, Noise
-from diffim_decorr.noise.robust import level_of
 from diffim_decorr.noise.windows import SourceFreeWindows
 from diffim_decorr.options import Options
 from diffim_decorr.psi.build import Decorrelation, build_decorrelation, variation
 from diffim_decorr.psi.sampler import Recipe
-from diffim_decorr.record import Record
+from diffim_decorr.record import NoiseFigures, Reason, Record
 
-__all__ = ("Whitening", "whitening_of")
+__all__ = ("Whitening", "decorrelation_of", "job_of", "recipe_of", "remarks_of", "scatter_of", "whitening_of")
 
 Array = NDArray[Any]
 
@@ -52,65 +52,81 @@ class Whitening:
         ψ and its companions.
     job
         What the engine is to do.
+    figures
+        What is to be recorded of the noise.
+    remarks
+        What the user should know.
+    doubts
+        Why the result may be wrong, whatever its figures are.
+    residual, scale
+        Where the noise was measured: the correlation function that a first ψ left, if it was significant, and the
+        variance of the result in units of what the model makes it.
     """
 
     noise: Noise
     decorrelation: Decorrelation
     job: Job
+    figures: NoiseFigures
+    remarks: tuple[str, ...] = ()
+    doubts: tuple[Reason, ...] = ()
+    residual: Array | None = None
+    scale: float = 1.0
 
 
 def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> Whitening:
-    """Estimate the noise of the inputs and build ψ; figures, timings and what the user should know go to the record."""
+    """Estimate the noise of the inputs and build ψ; timings, and what is wrong with inputs, go to the record."""
     with record.timed("noise"):
         noise = MODELS[options.noise].of(subtraction, options, record)
-    record.noise = noise.figures(subtraction.contributions, options, subtraction.unit)
-    recipe = Recipe(options.score, options.max_gain, half_width=options.half_width)
+    figures = noise.figures(subtraction.contributions, options, subtraction.unit)
+    recipe = recipe_of(options)
+    decorrelation = decorrelation_of(subtraction, noise, options, recipe, record)
     with record.timed("psi"):
-        decorrelation = _decorrelation(subtraction, noise, options, recipe, record.steps("psi"))
-        for remark in _remarks(subtraction, noise, options, recipe, decorrelation):
-            record.warn(remark)
+        remarks = tuple(remarks_of(subtraction, noise, options, recipe, decorrelation))
     background = local_background(subtraction.difference, (noise.svar + noise.tvar) ** 0.5)
-    job = _job(subtraction, noise, decorrelation, options, background)
-    if noise.windows is not None and not options.score:
-        with record.timed("noise"):
-            residual = _residual(job, noise.windows)
-        if residual is not None:
-            with record.timed("psi"):
-                further = replace(recipe, residual=residual)
-                decorrelation = _decorrelation(subtraction, noise, options, further, record.steps("psi"))
-            job = _job(subtraction, noise, decorrelation, options, background)
-        with record.timed("noise"):
-            factor = _calibration(_scatter(job, noise.windows) ** 2, record)
-        left = None if residual is None else max_abs_rho(residual)
-        record.noise = replace(record.noise, calibration=factor, residual_max_abs_rho=left)
-        job = _job(subtraction, noise, decorrelation, options, background, factor)
-    record.psi = decorrelation.figures()
-    return Whitening(noise, decorrelation, job)
+    job = job_of(subtraction, noise, decorrelation, options, background)
+    if noise.windows is None or options.score:
+        return Whitening(noise, decorrelation, job, figures, remarks)
+    with record.timed("noise"):
+        residual = _residual(job, noise.windows)
+    if residual is not None:
+        further = replace(recipe, residual=residual)
+        decorrelation = decorrelation_of(subtraction, noise, options, further, record)
+        job = job_of(subtraction, noise, decorrelation, options, background)
+    with record.timed("noise"):
+        scale = scatter_of(job, noise.windows) ** 2
+    factor, *more = _calibration(scale)
+    left = None if residual is None else max_abs_rho(residual)
+    figures = replace(figures, calibration=factor, residual_max_abs_rho=left)
+    job = job_of(subtraction, noise, decorrelation, options, background, factor)
+    return Whitening(noise, decorrelation, job, figures, (*remarks, *more), (), residual, scale)
 
 
-def _decorrelation(
-    subtraction: Subtraction,
-    noise: Noise,
-    options: Options,
-    recipe: Recipe,
-    progress: Callable[[int, int], None] | None,
+def recipe_of(options: Options) -> Recipe:
+    """What ψ is to do."""
+    return Recipe(options.score, options.max_gain, half_width=options.half_width)
+
+
+def decorrelation_of(
+    subtraction: Subtraction, noise: Noise, options: Options, recipe: Recipe, record: Record
 ) -> Decorrelation:
-    return build_decorrelation(
-        subtraction.kernels,
-        noise.field,
-        subtraction.shape,
-        at=subtraction.place_of_constant(options),
-        tolerance=options.tolerance,
-        node_spacing=options.node_spacing,
-        recipe=recipe,
-        levels=[plane.level * plane.factor for plane in noise.planes],
-        threads=options.workers,
-        memory=min(_PSI, options.memory // 2),
-        progress=progress,
-    )
+    """ψ for the noise of the inputs."""
+    with record.timed("psi"):
+        return build_decorrelation(
+            subtraction.kernels,
+            noise.field,
+            subtraction.shape,
+            at=subtraction.place_of_constant(options),
+            tolerance=options.tolerance,
+            node_spacing=options.node_spacing,
+            recipe=recipe,
+            levels=[plane.level * plane.factor for plane in noise.planes],
+            threads=options.workers,
+            memory=min(_PSI, options.memory // 2),
+            progress=record.steps("psi"),
+        )
 
 
-def _remarks(
+def remarks_of(
     subtraction: Subtraction, noise: Noise, options: Options, recipe: Recipe, decorrelation: Decorrelation
 ) -> Iterator[str]:
     """What the user should know about ψ."""
@@ -134,7 +150,7 @@ def _remarks(
         )
 
 
-def _job(
+def job_of(
     subtraction: Subtraction,
     noise: Noise,
     decorrelation: Decorrelation,
@@ -142,6 +158,7 @@ def _job(
     background: LocalBackground,
     factor: float = 1.0,
 ) -> Job:
+    """What the engine is to do, with all variances multiplied by a factor."""
     factors = factor * np.array([plane.factor for plane in noise.planes])
     parts = [
         Part(part.box, part.psi, part.footprint, part.variance.scaled(factors), spreads, error=part.simplified)
@@ -204,29 +221,21 @@ def _residual(job: Job, windows: SourceFreeWindows) -> Array | None:
     return rho if significant else None
 
 
-def _scatter(job: Job, windows: SourceFreeWindows) -> float:
+def scatter_of(job: Job, pixels: ChosenPixels) -> float:
     """Robust standard deviation of the decorrelated difference in units of the root of its variance plane."""
-    work = FieldWork(job, windows.boxes[0].shape)
-
-    def snr(box: Box) -> Array:
-        image, variance = work.pixels(box)
-        usable = np.isfinite(image) & (variance > 0) & (variance < np.inf)
-        # A level that is left in the image is no noise, and must not vary with the variance.
-        level = np.float32(level_of(image[usable]) if usable.any() else 0)
-        return np.where(usable, image - level, np.nan) / np.sqrt(np.where(usable, variance, 1))
-
-    return windows.scatter(snr)
+    work = FieldWork(job, pixels.boxes[0].shape)
+    return pixels.scatter(lambda box: snr_of(*work.pixels(box)))
 
 
-def _calibration(factor: float, record: Record) -> float:
-    """The factor of all variances that was measured on the result, if it can be believed; else 1."""
+def _calibration(factor: float) -> tuple[float, *tuple[str, ...]]:
+    """The factor of all variances that was measured on the result, if it can be believed, else 1; what to say of it."""
     if abs(factor - 1) <= _NOTABLE_CALIBRATION:
-        return factor
+        return (factor,)
     usable = 0.5 <= factor <= 2.0
-    record.warn(
+    return (
+        factor if usable else 1.0,
         f"the noise variance of the result is {factor:.2f} times what the noise measured on the inputs explains"
         f"{', to which the variance plane is scaled' if usable else '; the variance plane is left at the latter'}: "
         "the inputs show structure besides noise, or the kernel is not the one that was used; mask extended "
-        "sources, subtract the background, or use --noise white"
+        "sources, subtract the background, or use --noise white",
     )
-    return factor if usable else 1.0

@@ -24,6 +24,7 @@ __all__ = (
     "products_of",
     "residuals_of",
     "robust_scatter",
+    "snr_of",
     "valid_pixels",
 )
 
@@ -104,6 +105,15 @@ def residuals_of(pixels: Array, use: Array) -> Array:
 
 def robust_scatter(values: Array) -> float:
     return 1.4826 * median(np.abs(values - median(values))) if values.size else np.nan
+
+
+def snr_of(image: Array, variance: Array) -> Array:
+    """An image (h, w) in units of its noise, NaN where that is not known."""
+    usable = np.isfinite(image) & (variance > 0) & (variance < np.inf)
+    # A level that is left in the image is no noise, and must not vary with the variance.
+    level = np.float32(level_of(image[usable]) if usable.any() else 0)
+    snr: Array = np.where(usable, image - level, np.nan) / np.sqrt(np.where(usable, variance, 1))
+    return snr
 
 
 def valid_pixels(box: Box, exposures: Sequence[Exposure], bad_planes: Sequence[str]) -> tuple[Array, list[Array]]:

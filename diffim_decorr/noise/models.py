@@ -66,7 +66,9 @@ class Noise:
             if plane.measured is not None
         )
         given = tuple(any(c.side == side and c.noise is not None for c in contributions) for side in SIDES)
-        return NoiseFigures(self.svar / unit**2, self.tvar / unit**2, given[0], given[1], options.noise, images)
+        source = None if self.windows is None else "inputs"
+        variances = self.svar / unit**2, self.tvar / unit**2
+        return NoiseFigures(*variances, given[0], given[1], options.noise, images, source=source)
 
 
 class NoiseModel(ABC):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ("SOURCE_REACH", "mask_sources", "smoothed", "typical")
+__all__ = ("SOURCE_REACH", "grown", "mask_sources", "smoothed", "typical")
 
 Array = NDArray[Any]
 
@@ -45,7 +45,7 @@ def smoothed(image: Array, sigma: float = _SMOOTHING) -> Array:
     return result
 
 
-def _grown(mask: Array, radius: int) -> Array:
+def grown(mask: Array, radius: int) -> Array:
     """A mask (h, w) grown by a square."""
     wide = 2 * radius + 1
     for _ in (0, 1):
@@ -66,7 +66,7 @@ def mask_sources(use: Array, smooth: Array, sigma: float) -> None:
         above = np.abs(smooth) > threshold * sigma
         if not above.any():
             break
-        use &= ~_grown(above, radius)
+        use &= ~grown(above, radius)
 
 
 def typical(scatters: list[float]) -> float:

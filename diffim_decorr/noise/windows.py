@@ -29,7 +29,7 @@ from diffim_decorr.noise.plane_level import PlaneLevel
 from diffim_decorr.noise.robust import is_coarse, level_of, spread_ties
 from diffim_decorr.noise.sources import mask_sources, smoothed, typical
 
-__all__ = ("ENOUGH", "MOST_WINDOWS", "WINDOWS_AT_ONCE", "SourceFreeWindows", "sample_boxes")
+__all__ = ("ENOUGH", "MOST_WINDOWS", "WINDOWS_AT_ONCE", "CrowdedError", "SourceFreeWindows", "sample_boxes")
 
 Array = NDArray[Any]
 
@@ -75,6 +75,23 @@ class _Loaded(NamedTuple):
     scatters: Sequence[tuple[float, float]]
 
 
+class CrowdedError(InputError):
+    """An image has too few pixels between its sources to measure its noise.
+
+    Parameters
+    ----------
+    cause, remedy
+        The halves of the message.
+    pixels
+        Source-free pixels.
+    """
+
+    def __init__(self, cause: str, pixels: int, remedy: str) -> None:
+        super().__init__(f"{cause}; {remedy}")
+        self.cause = cause
+        self.pixels = pixels
+
+
 class SourceFreeWindows(ChosenPixels):
     """Windows spread over the field, in which none of several images shows a source.
 
@@ -91,7 +108,7 @@ class SourceFreeWindows(ChosenPixels):
 
     Raises
     ------
-    InputError
+    CrowdedError
         If there are too few source-free pixels.
     """
 
@@ -138,17 +155,15 @@ class SourceFreeWindows(ChosenPixels):
         """Refuse too few pixels."""
         if self.pixels < _FEWEST:
             names = " and ".join(exposure.name for exposure in self._exposures[:2])
-            raise InputError(
-                f"{names}: only {self.pixels} source-free pixels, too few to measure the noise correlation from; "
-                "use --noise white"
-            )
+            cause = f"{names}: only {self.pixels} source-free pixels, too few to measure the noise correlation from"
+            raise CrowdedError(cause, self.pixels, "use --noise white")
 
     def leave_out(self, sources: Likelihood) -> None:
         """Leave out for the difference what shows in an image whose noise has nothing to do with the difference's.
 
         Raises
         ------
-        InputError
+        CrowdedError
             If too few pixels are left.
         """
 
@@ -188,7 +203,7 @@ class SourceFreeWindows(ChosenPixels):
         Raises
         ------
         InputError
-            If the image has no noise.
+            If the image has no noise; a `CrowdedError` if that cannot be told from structure.
         """
 
         number = next(k for k, other in enumerate(self._exposures) if other is exposure)
@@ -222,10 +237,11 @@ class SourceFreeWindows(ChosenPixels):
             raise InputError(f"{exposure.name}: its background has no noise to measure; use --noise white")
         robust = total - plateau * variance
         if not (variance > 0 and robust > 0):
-            raise InputError(
-                f"{exposure.name}: its noise cannot be told from structure, whose correlation at large lags is as "
-                "large; mask extended sources, subtract the background, or use --noise white"
+            cause = (
+                f"{exposure.name}: its noise cannot be told from structure, whose correlation at large lags is as large"
             )
+            remedy = "mask extended sources, subtract the background, or use --noise white"
+            raise CrowdedError(cause, self.pixels, remedy)
         return MeasuredNoise(robust, correlation, plateau, self.pixels)
 
     def _step(self, exposure: Exposure) -> float:

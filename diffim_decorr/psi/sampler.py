@@ -23,7 +23,6 @@ __all__ = ("Recipe", "Sampler", "Spectra", "mirrored")
 
 Array = NDArray[Any]
 
-_SMALLEST_RESIDUAL = 0.5
 # Values that are worked on at once, few enough to stay in the cache of one core, and those of spectra at some places.
 _AT_ONCE, _AT_A_TIME = 1 << 14, 1 << 19
 _EVEN = 1e-14  # of a transform's imaginary part relative to its real one, below which the kernel is even
@@ -44,12 +43,16 @@ class Recipe:
         Correlation function (2 l + 1, 2 l + 1) that a first ψ left in the difference, to be whitened as well.
     half_width
         Of ψ in pixels; None for what the tolerance needs.
+    least
+        What the spectrum of the residual is at least. A first ψ that knows the noise leaves little to do but where its
+        gain was limited, and there no noise is to be had.
     """
 
     score: bool = False
     max_gain: float = 1e4
     residual: Array | None = None
     half_width: int | None = None
+    least: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +141,7 @@ class Sampler:
         """The filter for what a first ψ left, and by how much it changes the variance beyond what the model says."""
         if self._recipe.residual is None:
             return None, 1.0
-        # A first ψ leaves little to do but where its gain was limited, and there no noise is to be had.
-        spectrum = np.maximum(self._spectrum(self._recipe.residual), _SMALLEST_RESIDUAL).ravel()
+        spectrum = np.maximum(self._spectrum(self._recipe.residual), self._recipe.least).ravel()
         second = np.sqrt(spectrum[0] / spectrum)
         # The noise has the variance spectrum(0) after this filter; for white noise it would be the mean of its square.
         return second, float(spectrum[0] / (self.weights @ second**2))

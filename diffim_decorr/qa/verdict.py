@@ -64,7 +64,7 @@ def verdict_on(
     if not np.isfinite(qa.snr_std):
         text = f"only {qa.pixels_used} source-free pixels: the quality figures could not be measured"
         reason = Reason("check", "pixels_used", qa.pixels_used, np.nan, 1000, text, "look at the image and its masks")
-        return Verdict((reason,))
+        return Verdict((reason, *more))
     found = list(_reasons(qa, evidence, options, raw))
     if raw and any(reason.figure == "max_abs_rho_after" for reason in found):
         # Of noise that nobody has whitened it says nothing more.

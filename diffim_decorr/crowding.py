@@ -1,0 +1,158 @@
+"""Whom to believe about the noise where inputs and difference disagree: in crowded fields, the difference.
+
+In the inputs there is no room between the stars there, and those too faint to be told from noise are taken for it. The
+difference is without them. But what is whitened by its own noise looks white whatever is wrong with it. So it is
+believed only where it is what the kernel makes of the two images, which can be computed; and on the same pixels it is
+tested whether the variance planes tell the noise of what light there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffim_decorr.difference.remainder import Remainder
+from diffim_decorr.difference.subtraction import Subtraction
+from diffim_decorr.engine.field_work import FieldWork
+from diffim_decorr.engine.job import Job
+from diffim_decorr.geometry import Box
+from diffim_decorr.images.background import local_background
+from diffim_decorr.noise.correlation import max_abs_rho
+from diffim_decorr.noise.crowded import FEWEST, departure, own_correlation, quiet_pixels, trend, without_slope
+from diffim_decorr.noise.chosen import snr_of
+from diffim_decorr.noise.likelihood import Likelihood
+from diffim_decorr.noise.models import MODELS
+from diffim_decorr.noise.windows import CrowdedError, sample_boxes
+from diffim_decorr.options import Options
+from diffim_decorr.record import Measured, Reason, Record
+from diffim_decorr.whiten import Whitening, decorrelation_of, job_of, recipe_of, remarks_of, scatter_of, whitening_of
+
+__all__ = ("settled_whitening",)
+
+Array = NDArray[Any]
+
+# By how much inputs and difference may disagree about the noise: in its variance, or in its spectrum, as an rms.
+_DISAGREEMENT = 0.1
+# Of the difference's noise that may not come from the inputs as the kernel has them. As an amplitude this changes the
+# spectrum by twice as much at the most, which is no more than the disagreement that it would have to explain.
+_REMAINDER = 0.05
+# By how much its scatter may change with the light of sources, beyond chance.
+_TREND, _CHANCE = 0.03, 4.0
+# Planes that mark sources do not matter to what has none.
+_OF_SOURCES = ("DETECTED", "DETECTED_NEGATIVE")
+
+
+def settled_whitening(subtraction: Subtraction, options: Options, record: Record) -> Whitening:
+    """How a subtraction is to be whitened: by the noise of the inputs or, where that is not to be had, by its own.
+
+    Raises
+    ------
+    InputError
+        If neither can be told.
+    """
+    try:
+        made = whitening_of(subtraction, options, record)
+    except CrowdedError as error:
+        own = None if options.score else _by_itself(subtraction, options, record)
+        if not isinstance(own, Whitening):
+            raise
+        remedy = "the noise was taken from the difference, which alone tells it; compare the result with --noise white"
+        few = Reason("check", "noise.pixels", error.pixels, np.nan, FEWEST, error.cause, remedy)
+        return replace(own, doubts=(few, *own.doubts))
+    disagreement = _disagreement(made)
+    if disagreement <= _DISAGREEMENT:
+        return made
+    own = _by_itself(subtraction, options, record)
+    if not isinstance(own, Whitening):
+        return replace(made, doubts=(own,))
+    remark = (
+        f"the noise measured on the inputs is not that of the difference, by {disagreement:.0%}, as where faint stars "
+        "pass for noise in crowded fields: that of the difference itself was taken, which is what the kernel makes of "
+        "the inputs"
+    )
+    return replace(own, remarks=(remark, *own.remarks))
+
+
+def _disagreement(made: Whitening) -> float:
+    """By how much the noise of the difference is not what that of the inputs makes it."""
+    if made.noise.windows is None:
+        return 0.0
+    spectrum = 0.0 if made.residual is None else departure(made.residual, made.noise.windows.pixels)
+    return max(abs(made.scale - 1), spectrum)
+
+
+def _by_itself(subtraction: Subtraction, options: Options, record: Record) -> Whitening | Reason:
+    """How a difference is to be whitened by its own noise, or why it is not to be believed."""
+    with record.timed("noise"):
+        noise = MODELS["white"].of(subtraction, options, record)
+        background = local_background(subtraction.difference, (noise.svar + noise.tvar) ** 0.5)
+    recipe = recipe_of(options)
+    decorrelation = decorrelation_of(subtraction, noise, options, recipe, record)
+    remarks = tuple(remarks_of(subtraction, noise, options, recipe, decorrelation))
+    job = job_of(subtraction, noise, decorrelation, options, background)
+    planes = [plane for plane in (*options.bad_planes, *options.replace_planes) if plane not in _OF_SOURCES]
+    with record.timed("noise"):
+        read = _reading(subtraction, job, planes)
+        quiet = quiet_pixels(subtraction.shape, read, options.workers)
+        if quiet.pixels < FEWEST:
+            text = f"only {quiet.pixels} pixels tell the noise of the difference"
+            return Reason("check", "noise.pixels", quiet.pixels, np.nan, FEWEST, text, "look at the masks")
+        rest = _reading(subtraction, replace(job, image=Remainder(subtraction)), planes)
+        noise_left = quiet.scatter(lambda box: without_slope(snr_of(*rest(box))))
+        left = noise_left / quiet.scatter(lambda box: snr_of(*read(box)))
+        if not left <= _REMAINDER:
+            text = (
+                "the noise of the difference is not what the inputs and the kernel make it, and of the difference "
+                f"itself they leave {left:.0%} of its noise unexplained"
+            )
+            remedy = "check that the kernel, --convolved and the scale are those that the difference was made with"
+            return Reason("check", "noise.unexplained", left, 0.0, _REMAINDER, text, remedy)
+        correlation = own_correlation(quiet.covariance(lambda box: snr_of(*read(box))))
+    further = replace(recipe, residual=correlation, least=0.0)
+    decorrelation = decorrelation_of(subtraction, noise, options, further, record)
+    job = job_of(subtraction, noise, decorrelation, options, background)
+    with record.timed("noise"):
+        factor = scatter_of(job, quiet) ** 2
+        likelihood = Likelihood(subtraction.sides, subtraction.kernels, noise.field)
+        images = subtraction.science, subtraction.template
+        rise = trend(quiet, FieldWork(job, quiet.boxes[0].shape).pixels, images, planes, likelihood)
+    figures = replace(
+        noise.figures(subtraction.contributions, options, subtraction.unit),
+        source="difference",
+        calibration=factor,
+        residual_max_abs_rho=max_abs_rho(correlation),
+        unexplained=left,
+        trend=rise,
+    )
+    job = job_of(subtraction, noise, decorrelation, options, background, factor)
+    return Whitening(noise, decorrelation, job, figures, remarks, tuple(_doubts(rise)))
+
+
+def _doubts(rise: Measured) -> Iterator[Reason]:
+    """What the variance planes do not tell."""
+    limit = _TREND + _CHANCE * rise.error
+    if abs(rise.value - 1) > limit:
+        text = f"the noise of the difference is {rise.value:.2f} times what its variance is, from dark to bright pixels"
+        remedy = (
+            "check that the variance planes have the photons of sources (--sci-gain, --tmpl-gain), and the subtraction "
+            "for residuals"
+        )
+        yield Reason("check", "noise.trend", rise.value, 1.0, 1 + np.copysign(limit, rise.value - 1), text, remedy)
+
+
+def _reading(
+    subtraction: Subtraction, job: Job, planes: Sequence[str]
+) -> Callable[[Box], tuple[Array, Array]]:
+    """What gives the decorrelated image and its variance within a box, NaN where one of some mask planes is set."""
+    work = FieldWork(job, sample_boxes(subtraction.shape)[0].shape)
+    bits = subtraction.masks.bits(planes)
+
+    def read(box: Box) -> tuple[Array, Array]:
+        image, variance = work.pixels(box)
+        return np.where(subtraction.masks.read(box) & bits, np.float32(np.nan), image), variance
+
+    return read
