@@ -8,7 +8,7 @@ tested whether the variance planes tell the noise of what light there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +21,9 @@ from diffim_decorr.engine.field_work import FieldWork
 from diffim_decorr.engine.job import Job
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.background import local_background
+from diffim_decorr.noise.chosen import ChosenPixels, snr_of
 from diffim_decorr.noise.correlation import max_abs_rho
 from diffim_decorr.noise.crowded import FEWEST, departure, own_correlation, quiet_pixels, trend, without_slope
-from diffim_decorr.noise.chosen import snr_of
 from diffim_decorr.noise.likelihood import Likelihood
 from diffim_decorr.noise.models import MODELS
 from diffim_decorr.noise.windows import CrowdedError, sample_boxes
@@ -35,11 +35,12 @@ __all__ = ("settled_whitening",)
 
 Array = NDArray[Any]
 
-# By how much inputs and difference may disagree about the noise: in its variance, or in its spectrum, as an rms.
-_DISAGREEMENT = 0.1
-# Of the difference's noise that may not come from the inputs as the kernel has them. As an amplitude this changes the
-# spectrum by twice as much at the most, which is no more than the disagreement that it would have to explain.
-_REMAINDER = 0.05
+# By how much inputs and difference may disagree about the noise: in its variance, or in its spectrum, as an rms. What
+# is between that and the correlation that matters in a result is whitened, but not without a question.
+_DISAGREEMENT, _CORRELATION = 0.1, 0.02
+# Of the difference's noise that may not come from the inputs as the kernel has them, without a question and at all.
+_REMAINDER, _FOREIGN = 0.05, 0.3
+_WINDOWS = 9  # are enough to see that
 # By how much its scatter may change with the light of sources, beyond chance.
 _TREND, _CHANCE = 0.03, 4.0
 # Planes that mark sources do not matter to what has none.
@@ -57,24 +58,29 @@ def settled_whitening(subtraction: Subtraction, options: Options, record: Record
     try:
         made = whitening_of(subtraction, options, record)
     except CrowdedError as error:
-        own = None if options.score else _by_itself(subtraction, options, record)
+        own = None if options.score else _by_itself(subtraction, options, record, np.inf)
         if not isinstance(own, Whitening):
             raise
         remedy = "the noise was taken from the difference, which alone tells it; compare the result with --noise white"
         few = Reason("check", "noise.pixels", error.pixels, np.nan, FEWEST, error.cause, remedy)
         return replace(own, doubts=(few, *own.doubts))
     disagreement = _disagreement(made)
-    if disagreement <= _DISAGREEMENT:
-        return made
-    own = _by_itself(subtraction, options, record)
-    if not isinstance(own, Whitening):
-        return replace(made, doubts=(own,))
-    remark = (
-        f"the noise measured on the inputs is not that of the difference, by {disagreement:.0%}, as where faint stars "
-        "pass for noise in crowded fields: that of the difference itself was taken, which is what the kernel makes of "
-        "the inputs"
-    )
-    return replace(own, remarks=(remark, *own.remarks))
+    if disagreement > _DISAGREEMENT:
+        own = _by_itself(subtraction, options, record, disagreement)
+        if not isinstance(own, Whitening):
+            return replace(made, doubts=(own,))
+        remark = (
+            f"the noise measured on the inputs is not that of the difference, by {disagreement:.0%}, as where faint "
+            "stars pass for noise in crowded fields: that of the difference itself was taken, which is what the kernel "
+            "makes of the inputs"
+        )
+        return replace(own, remarks=(remark, *own.remarks))
+    if made.residual is not None and made.noise.windows is not None and max_abs_rho(made.residual) > _CORRELATION:
+        with record.timed("noise"):
+            left = _unexplained(subtraction, options, made.job, made.noise.windows)
+        if not left <= _REMAINDER:
+            return replace(made, doubts=(_foreign(left),))
+    return made
 
 
 def _disagreement(made: Whitening) -> float:
@@ -85,8 +91,8 @@ def _disagreement(made: Whitening) -> float:
     return max(abs(made.scale - 1), spectrum)
 
 
-def _by_itself(subtraction: Subtraction, options: Options, record: Record) -> Whitening | Reason:
-    """How a difference is to be whitened by its own noise, or why it is not to be believed."""
+def _by_itself(subtraction: Subtraction, options: Options, record: Record, disagreement: float) -> Whitening | Reason:
+    """How a difference that is not what the inputs tell is to be whitened, or why it is not to be believed."""
     with record.timed("noise"):
         noise = MODELS["white"].of(subtraction, options, record)
         background = local_background(subtraction.difference, (noise.svar + noise.tvar) ** 0.5)
@@ -94,23 +100,17 @@ def _by_itself(subtraction: Subtraction, options: Options, record: Record) -> Wh
     decorrelation = decorrelation_of(subtraction, noise, options, recipe, record)
     remarks = tuple(remarks_of(subtraction, noise, options, recipe, decorrelation))
     job = job_of(subtraction, noise, decorrelation, options, background)
-    planes = [plane for plane in (*options.bad_planes, *options.replace_planes) if plane not in _OF_SOURCES]
     with record.timed("noise"):
-        read = _reading(subtraction, job, planes)
+        read = _reading(subtraction, options, job)
         quiet = quiet_pixels(subtraction.shape, read, options.workers)
         if quiet.pixels < FEWEST:
             text = f"only {quiet.pixels} pixels tell the noise of the difference"
             return Reason("check", "noise.pixels", quiet.pixels, np.nan, FEWEST, text, "look at the masks")
-        rest = _reading(subtraction, replace(job, image=Remainder(subtraction)), planes)
-        noise_left = quiet.scatter(lambda box: without_slope(snr_of(*rest(box))))
-        left = noise_left / quiet.scatter(lambda box: snr_of(*read(box)))
-        if not left <= _REMAINDER:
-            text = (
-                "the noise of the difference is not what the inputs and the kernel make it, and of the difference "
-                f"itself they leave {left:.0%} of its noise unexplained"
-            )
-            remedy = "check that the kernel, --convolved and the scale are those that the difference was made with"
-            return Reason("check", "noise.unexplained", left, 0.0, _REMAINDER, text, remedy)
+        left = _unexplained(subtraction, options, job, quiet)
+        # As an amplitude it changes the spectrum by twice as much at the most. If that is half of what is to be
+        # explained, it is the kernel.
+        if not (left <= _FOREIGN and 2 * left + left**2 <= disagreement / 2):
+            return _foreign(left)
         correlation = own_correlation(quiet.covariance(lambda box: snr_of(*read(box))))
     further = replace(recipe, residual=correlation, least=0.0)
     decorrelation = decorrelation_of(subtraction, noise, options, further, record)
@@ -119,7 +119,7 @@ def _by_itself(subtraction: Subtraction, options: Options, record: Record) -> Wh
         factor = scatter_of(job, quiet) ** 2
         likelihood = Likelihood(subtraction.sides, subtraction.kernels, noise.field)
         images = subtraction.science, subtraction.template
-        rise = trend(quiet, FieldWork(job, quiet.boxes[0].shape).pixels, images, planes, likelihood)
+        rise = trend(quiet, FieldWork(job, quiet.boxes[0].shape).pixels, images, _planes(options), likelihood)
     figures = replace(
         noise.figures(subtraction.contributions, options, subtraction.unit),
         source="difference",
@@ -129,11 +129,33 @@ def _by_itself(subtraction: Subtraction, options: Options, record: Record) -> Wh
         trend=rise,
     )
     job = job_of(subtraction, noise, decorrelation, options, background, factor)
-    return Whitening(noise, decorrelation, job, figures, remarks, tuple(_doubts(rise)))
+    return Whitening(noise, decorrelation, job, figures, remarks, tuple(_doubts(rise, left)))
 
 
-def _doubts(rise: Measured) -> Iterator[Reason]:
-    """What the variance planes do not tell."""
+def _unexplained(subtraction: Subtraction, options: Options, job: Job, pixels: ChosenPixels) -> float:
+    """Scatter of what is left of a difference without the images that it was made of, over its own, both whitened."""
+    some = ChosenPixels(pixels.boxes[:_WINDOWS], pixels.use[:_WINDOWS], pixels.threads, pixels.coarse)
+    whole, rest = (
+        _reading(subtraction, options, replace(job, image=image)) for image in (job.image, Remainder(subtraction))
+    )
+    left = some.scatter(lambda box: without_slope(snr_of(*rest(box))))
+    return left / some.scatter(lambda box: snr_of(*whole(box)))
+
+
+def _foreign(left: float) -> Reason:
+    """The difference was not made so."""
+    text = (
+        "the noise of the difference is not what the inputs and the kernel make it, and taken off as the kernel has "
+        f"them they leave {left:.0%} of it"
+    )
+    remedy = "check that the kernel, --convolved and the scale are those that the difference was made with"
+    return Reason("check", "noise.unexplained", left, 0.0, _REMAINDER, text, remedy)
+
+
+def _doubts(rise: Measured, left: float) -> Iterator[Reason]:
+    """What kernel and variance planes do not tell."""
+    if left > _REMAINDER:
+        yield _foreign(left)
     limit = _TREND + _CHANCE * rise.error
     if abs(rise.value - 1) > limit:
         text = f"the noise of the difference is {rise.value:.2f} times what its variance is, from dark to bright pixels"
@@ -144,12 +166,15 @@ def _doubts(rise: Measured) -> Iterator[Reason]:
         yield Reason("check", "noise.trend", rise.value, 1.0, 1 + np.copysign(limit, rise.value - 1), text, remedy)
 
 
-def _reading(
-    subtraction: Subtraction, job: Job, planes: Sequence[str]
-) -> Callable[[Box], tuple[Array, Array]]:
-    """What gives the decorrelated image and its variance within a box, NaN where one of some mask planes is set."""
+def _planes(options: Options) -> list[str]:
+    """Mask planes of pixels that are not used."""
+    return [plane for plane in (*options.bad_planes, *options.replace_planes) if plane not in _OF_SOURCES]
+
+
+def _reading(subtraction: Subtraction, options: Options, job: Job) -> Callable[[Box], tuple[Array, Array]]:
+    """What gives the decorrelated image and its variance within a box, NaN where a mask plane is set."""
     work = FieldWork(job, sample_boxes(subtraction.shape)[0].shape)
-    bits = subtraction.masks.bits(planes)
+    bits = subtraction.masks.bits(_planes(options))
 
     def read(box: Box) -> tuple[Array, Array]:
         image, variance = work.pixels(box)

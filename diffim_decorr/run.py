@@ -13,12 +13,10 @@ from typing import Any, Protocol, TypeVar, Unpack
 from numpy.typing import ArrayLike, NDArray
 
 from diffim_decorr._keywords import OptionKeywords
+from diffim_decorr.crowding import settled_whitening
 from diffim_decorr.declare import Declared
-from diffim_decorr.crowding import settled_whitening
 from diffim_decorr.difference.contributions import Contribution
-from diffim_decorr.crowding import settled_whitening
 from diffim_decorr.difference.matching import MatchingKernel
-from diffim_decorr.crowding import settled_whitening
 from diffim_decorr.difference.subtraction import Subtraction, refuse_second_time, subtraction_of
 from diffim_decorr.engine.job import oversized_remark
 from diffim_decorr.engine.schedule import convolve_image
@@ -357,7 +355,7 @@ def _run(
                 sink.read,
                 job.masks.bits({*options.bad_planes, *options.replace_planes, "NO_DATA", "EDGE", "DECORR_BAD"}),
                 options.workers,
-                None if options.score else Model(subtraction, whitening.noise, options),
+                None if options.score else Model(subtraction, whitening.noise, options, whitening.crowded),
             )
             record.quality = quality
             record.judge(verdict_on(quality, evidence, options, more=whitening.doubts))

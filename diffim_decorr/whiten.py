@@ -72,6 +72,11 @@ class Whitening:
     residual: Array | None = None
     scale: float = 1.0
 
+    @property
+    def crowded(self) -> bool:
+        """Whether the noise is that of the difference itself, since the inputs do not tell it."""
+        return self.figures.source == "difference"
+
 
 def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> Whitening:
     """Estimate the noise of the inputs and build ψ; timings, and what is wrong with inputs, go to the record."""

@@ -30,9 +30,10 @@ Array = NDArray[Any]
 
 #: With fewer pixels nothing is measured.
 FEWEST = 3000
-# Pixels of the background have a variance below so many times its second percentile. If they are fewer than that, it is
-# the tenth with the least variance. With more of the light of stars, what they scatter is more than pairs of them tell.
+# Pixels of the background have a variance below so many times its second percentile. With more of the light of stars,
+# what they scatter is more than pairs of them tell. But it takes as many as this, and this share of all.
 _PERCENTILE, _ABOVE, _PLENTY, _LOWEST = 2.0, 1.1, 30_000, 0.1
+_SMOOTHING = 2.0  # of the variance, before it is compared
 _CLIP, _CLIP_REACH = 6.0, 2
 _REACH = 10  # lags beyond this add more noise than they tell
 _FLAT = 0.6  # of the reach, before the correlation is tapered
@@ -41,9 +42,7 @@ _DEGREE = 3
 _ROBUST_ERROR = 1.1664  # of a robust scatter, times the root of the number of values
 
 
-def quiet_pixels(
-    shape: tuple[int, int], read: Callable[[Box], tuple[Array, Array]], threads: int
-) -> ChosenPixels:
+def quiet_pixels(shape: tuple[int, int], read: Callable[[Box], tuple[Array, Array]], threads: int) -> ChosenPixels:
     """The pixels of a difference with the least variance, without what stands out of its noise.
 
     Parameters
@@ -62,7 +61,12 @@ def quiet_pixels(
     def load(box: Box) -> tuple[Array, Array]:
         image, variance = read(box)
         snr = snr_of(image, variance)
-        return snr, np.where(np.isfinite(snr), variance, np.inf)
+        known = np.isfinite(snr)
+        if not known.any():
+            return snr, np.full(box.shape, np.inf, dtype=np.float32)
+        # A plane that was made from the pixels has their noise, and is low where that is.
+        smooth = smoothed(np.where(known, variance, median(variance[known])), _SMOOTHING)
+        return snr, np.where(known, smooth, np.inf)
 
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(boxes), WINDOWS_AT_ONCE):
@@ -86,8 +90,8 @@ def _limit(variances: Sequence[Array]) -> float:
     known = np.concatenate([variance[variance < np.inf] for variance in variances])
     if not known.size:
         return -np.inf
-    low = _ABOVE * float(np.percentile(known, _PERCENTILE))
-    return low if np.count_nonzero(known <= low) >= _PLENTY else max(low, float(np.quantile(known, _LOWEST)))
+    least = np.quantile(known, min(max(_LOWEST, _PLENTY / known.size), 1.0))
+    return float(max(_ABOVE * np.percentile(known, _PERCENTILE), least))
 
 
 def own_correlation(covariance: Array) -> Array:
@@ -99,7 +103,7 @@ def own_correlation(covariance: Array) -> Array:
 
 
 def departure(correlation: Array, pixels: int) -> float:
-    """By how much the spectrum of a correlation function (41, 41) departs from a white one, beyond its own error: rms."""
+    """By how much the spectrum of a correlation function (41, 41) departs from a white one: rms beyond its error."""
     spectrum = kernel_transform(correlation, (good_size(_GRID), good_size(_GRID))).real
     chance = (np.count_nonzero(correlation) - 1) / max(pixels, 1)
     return float(np.sqrt(max(np.mean((spectrum - 1) ** 2) - chance, 0.0)))

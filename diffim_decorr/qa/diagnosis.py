@@ -43,11 +43,14 @@ class Model:
     ----------
     subtraction, noise, options
         As it had them.
+    crowded
+        Whether the pixels of the inputs have more of sources than of noise, and tell nothing of that.
     """
 
     subtraction: Subtraction
     noise: Noise
     options: Options
+    crowded: bool = False
 
     @property
     def plain(self) -> bool:
@@ -127,7 +130,7 @@ def evidence_in(window: Window, products: Products, model: Model) -> WindowEvide
     expected = {
         name: tuple(pairs * part for part in parts) for name, parts in _hypotheses(model, variances, assumed, local)
     }
-    if not model.plain:
+    if not model.plain or model.crowded:
         return WindowEvidence(pairs, measured, expected)
     shares = []
     number = pairs[LAG, LAG]

