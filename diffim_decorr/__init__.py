@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from diffim_decorr.errors import DecorrWarning, InputError, UsageError
     from diffim_decorr.geometry import Box
     from diffim_decorr.images.exposure import Exposure
+    from diffim_decorr.images.warps import Warp
     from diffim_decorr.io.exposures import read_exposure
     from diffim_decorr.io.kernels.grid import write_grid_kernel
     from diffim_decorr.io.kernels.registry import read_kernel
     from diffim_decorr.io.kernels.table import write_kernel_table
     from diffim_decorr.io.psfs import read_psf
     from diffim_decorr.io.psi import read_psi
+    from diffim_decorr.io.warps import read_warp
     from diffim_decorr.kernels.spatial import SpatialKernel
     from diffim_decorr.options import Options
     from diffim_decorr.psi.stored import DecorrelationKernel
@@ -45,6 +47,7 @@ _HOMES = {
     "Result": "result",
     "SpatialKernel": "kernels.spatial",
     "UsageError": "errors",
+    "Warp": "images.warps",
     "apply_psi": "apply",
     "apply_psi_at": "apply",
     "assess": "assessment",
@@ -53,6 +56,7 @@ _HOMES = {
     "read_kernel": "io.kernels.registry",
     "read_psf": "io.psfs",
     "read_psi": "io.psi",
+    "read_warp": "io.warps",
     "write_grid_kernel": "io.kernels.grid",
     "write_kernel_table": "io.kernels.table",
 }
@@ -72,6 +76,7 @@ __all__ = (
     "Result",
     "SpatialKernel",
     "UsageError",
+    "Warp",
     "__version__",
     "apply_psi",
     "apply_psi_at",
@@ -81,6 +86,7 @@ __all__ = (
     "read_kernel",
     "read_psf",
     "read_psi",
+    "read_warp",
     "write_grid_kernel",
     "write_kernel_table",
 )

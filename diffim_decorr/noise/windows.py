@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from diffim_decorr.geometry import Box
 from diffim_decorr.images.absent import tie_step
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.masks import any_of
+from diffim_decorr.images.planes import Plane
 from diffim_decorr.noise.correlation import correlation_function, on_grid, power_of, transforms
 from diffim_decorr.noise.measured import MeasuredNoise
 from diffim_decorr.noise.plane_level import PlaneLevel
@@ -163,7 +164,9 @@ class SourceFreeWindows:
             parts = list(pool.map(lambda box, use: _products(read(box), use), self.boxes, self.use))
         return _covariance(parts)
 
-    def measure(self, exposure: Exposure, level: PlaneLevel | None = None) -> MeasuredNoise:
+    def measure(
+        self, exposure: Exposure, level: PlaneLevel | None = None, structure: Plane | None = None
+    ) -> MeasuredNoise:
         """Variance and correlation function of the background noise of one of the images.
 
         Parameters
@@ -173,6 +176,8 @@ class SourceFreeWindows:
         level
             Background value of its variance plane. With it the variance measured is the one that the noise has where
             the plane is at this level: the plane tells where there is more of it.
+        structure
+            By what the variance is larger or smaller at each pixel, besides.
 
         Raises
         ------
@@ -180,18 +185,13 @@ class SourceFreeWindows:
             If the image has no noise.
         """
 
-        number = next(k for k, other in enumerate(self._exposures) if other is exposure)
+        number = self._number(exposure)
         step = 0.0 if self._coarse else self._step(exposure)
         images, self._read[number] = self._read[number], []
 
         def told(k: int) -> tuple[tuple[Array, Array], Array]:
             box, image = self.boxes[k], images[k] if images else exposure.image_plane.read(self.boxes[k])
-            root = None
-            if level is not None and exposure.variance_plane is not None:
-                # What is brighter than the background has more noise, but the background itself is no noise.
-                variance = exposure.variance_plane.read(box)
-                known = np.where(level.known(variance), variance, level.level)
-                root = np.sqrt(known / level.level, dtype=np.float32)
+            root = _root(exposure, level, structure, box)
             pixels = _scaled(image, root)
             products = _products(pixels, self._own[k][number])
             if step:
@@ -216,6 +216,21 @@ class SourceFreeWindows:
                 "large; mask extended sources, subtract the background, or use --noise white"
             )
         return MeasuredNoise(robust, correlation, plateau, self.pixels)
+
+    def _number(self, exposure: Exposure) -> int:
+        """Which of the images it is; its variances may be others."""
+        return next(k for k, other in enumerate(self._exposures) if other.image_plane is exposure.image_plane)
+
+    def scaled(
+        self, exposure: Exposure, level: PlaneLevel | None = None, most: int = MOST_WINDOWS
+    ) -> Iterator[tuple[Box, Array, Array]]:
+        """Pixels of one of the images in some of the windows, as `measure` takes them, and which of them it uses."""
+        number = self._number(exposure)
+        for k, box in enumerate(self.boxes[:most]):
+            pixels = _scaled(exposure.image_plane.read(box), _root(exposure, level, None, box))
+            use = self._own[k][number] & np.isfinite(pixels)
+            if use.any():
+                yield box, np.where(use, pixels - np.float32(level_of(pixels[use])), np.float32(0)), use
 
     def scatter(self, read: Callable[[Box], Array]) -> float:
         """Robust standard deviation of an image that is read box by box, its level taken off window by window."""
@@ -247,6 +262,19 @@ def _below(wide: list[Array], own: int | None = None) -> Array:
     limits = [_OWN_THRESHOLD if k == own else _WIDE_THRESHOLD for k in range(len(wide))]
     below: Array = np.logical_and.reduce([image <= limit for image, limit in zip(wide, limits, strict=True)])
     return below
+
+
+def _root(exposure: Exposure, level: PlaneLevel | None, structure: Plane | None, box: Box) -> Array | None:
+    """Root of the variance in a box, in units of its level; None if nothing says that it is not 1 everywhere."""
+    relative: Array | None = None
+    if level is not None and exposure.variance_plane is not None:
+        # What is brighter than the background has more noise, but the background itself is no noise.
+        variance = exposure.variance_plane.read(box)
+        relative = np.where(level.known(variance), variance, level.level) / level.level
+    if structure is not None:
+        own = structure.read(box)
+        relative = own if relative is None else relative * own
+    return None if relative is None else np.sqrt(relative, dtype=np.float32)
 
 
 def _scaled(image: Array, root: Array | None) -> Array:
