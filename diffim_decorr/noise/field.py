@@ -49,8 +49,12 @@ class NoiseField:
     @property
     def uniform(self) -> NoiseField:
         """The same everywhere, as it is on average."""
-        usual = tuple(rho.usual if isinstance(rho, LocalCorrelation) else rho for rho in self.correlations)
-        return replace(self, log_ratio=None, correlations=usual)
+        return replace(self, log_ratio=None, correlations=self.usual)
+
+    @property
+    def usual(self) -> tuple[Array | None, ...]:
+        """Correlation function of each image's noise on average over the field, None for white noise."""
+        return tuple(rho.usual if isinstance(rho, LocalCorrelation) else rho for rho in self.correlations)
 
     def total(self, wanted: Side) -> float:
         """Sum of the variances on one side."""

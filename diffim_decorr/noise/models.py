@@ -20,6 +20,7 @@ from diffim_decorr.kernels.grid import GridCoefficients
 from diffim_decorr.noise.correlation import max_abs_rho
 from diffim_decorr.noise.estimate import PlaneNoise, plane_noise
 from diffim_decorr.noise.field import NoiseField
+from diffim_decorr.noise.likelihood import Likelihood
 from diffim_decorr.noise.local import LocalNoise, agreement_with, local_noise_of
 from diffim_decorr.noise.plane_level import plane_level
 from diffim_decorr.noise.ratio import local_noise
@@ -177,6 +178,8 @@ def _noise(
             for plane, own in zip(planes, local, strict=True)
         ),
     )
+    if windows is not None and not options.score:  # nothing is measured on the difference then
+        windows.leave_out(Likelihood(subtraction.sides, subtraction.kernels, field))
     weighted = [
         (c.side, weight**2 * plane.variance)
         for c, weight, plane in zip(contributions, subtraction.weights, planes, strict=True)

@@ -280,7 +280,7 @@ def variation(
 ) -> float:
     """By how much ψ would vary over the field: the largest rms difference from ψ at a place, in units of the noise."""
     # ψ may be narrower than what it is made from.
-    noise = replace(noise, correlations=noise.uniform.correlations)
+    noise = replace(noise, correlations=noise.usual)
     correlations = [rho.shape[0] for rho in (recipe.residual, *noise.correlations) if isinstance(rho, np.ndarray)]
     widest = max(*decorrelation.psi.shape, *correlations, *(max(kernel.shape) for kernel in inputs))
     size = good_size(2 * widest)

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from diffim_decorr.fft import kernel_transform
 from diffim_decorr.kernels.coefficients import Coefficients
+from diffim_decorr.noise.correlation import positive
 from diffim_decorr.noise.phase import LocalCorrelation
 
 __all__ = ("NoiseSpectrum", "spectrum_of")
 
 Array = NDArray[Any]
 
-_SMALLEST_POWER = 2e-3  # of a spectrum that is the same everywhere, relative to its largest value
 # Of a local one, relative to the usual one at the same frequency: two pixels that are not alike have no spectrum in
 # common, and what stands for it is off by about this many pixels over the beat, but needs not have a larger floor than
 # the second. Without one ψ would be largest where resampling leaves next to nothing and the model knows least.
@@ -77,20 +77,13 @@ def spectrum_of(correlation: Array | LocalCorrelation, size: int) -> NoiseSpectr
         Of the square grid in Fourier space.
     """
     if isinstance(correlation, LocalCorrelation):
-        usual = _positive(_transform(correlation.usual, size))
+        usual = positive(_transform(correlation.usual, size))
         basis = np.array([_transform(image, size).ravel() for image in correlation.kernel.basis])
         floor = min(_UNLIKE / correlation.beat, _LARGEST_SHARE)
         return NoiseSpectrum(usual.ravel(), basis, correlation.kernel.coefficients, floor)
-    return NoiseSpectrum(_positive(_transform(correlation, size)).ravel())
+    return NoiseSpectrum(positive(_transform(correlation, size)).ravel())
 
 
 def _transform(image: Array, size: int) -> Array:
     real: Array = kernel_transform(image, (size, size)).real
     return real
-
-
-def _positive(spectrum: Array) -> Array:
-    """A spectrum with a floor that sets in smoothly: a sharp one would make ψ ring."""
-    floor = _SMALLEST_POWER * spectrum.max()
-    floored: Array = (spectrum + np.hypot(spectrum, 2 * floor)) / 2
-    return floored
