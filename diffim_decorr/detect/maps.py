@@ -188,7 +188,7 @@ def snr_maps(
     record = Record((settings,), {"image": exposure.name}, progress=progress)
     source = difference.point_source(psf, settings.fwhm)
     job, unit = _job(difference, source, settings, record)
-    sink = MemorySink(job.shape, wide=True)
+    sink = MemorySink(job.shape, wide=unit != 1)
     _measure(job, in_unit(sink, unit), settings, record)
     flux_err = np.sqrt(sink.variance).astype(np.float32)
     with np.errstate(invalid="ignore"):
