@@ -10,6 +10,7 @@ from diffim_decorr._version import __version__
 if TYPE_CHECKING:
     from diffim_decorr.apply import apply_psi, apply_psi_at
     from diffim_decorr.assessment import Assessment, assess
+    from diffim_decorr.detect.maps import SnrMaps, snr_maps
     from diffim_decorr.difference.contributions import Contribution
     from diffim_decorr.difference.matching import MatchingKernel
     from diffim_decorr.errors import DecorrWarning, InputError, UsageError
@@ -45,6 +46,7 @@ _HOMES = {
     "QualityFigures": "qa.figures",
     "Record": "record",
     "Result": "result",
+    "SnrMaps": "detect.maps",
     "SpatialKernel": "kernels.spatial",
     "UsageError": "errors",
     "Warp": "images.warps",
@@ -57,6 +59,7 @@ _HOMES = {
     "read_psf": "io.psfs",
     "read_psi": "io.psi",
     "read_warp": "io.warps",
+    "snr_maps": "detect.maps",
     "write_grid_kernel": "io.kernels.grid",
     "write_kernel_table": "io.kernels.table",
 }
@@ -74,6 +77,7 @@ __all__ = (
     "QualityFigures",
     "Record",
     "Result",
+    "SnrMaps",
     "SpatialKernel",
     "UsageError",
     "Warp",
@@ -87,6 +91,7 @@ __all__ = (
     "read_psf",
     "read_psi",
     "read_warp",
+    "snr_maps",
     "write_grid_kernel",
     "write_kernel_table",
 )
