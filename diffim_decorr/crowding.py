@@ -8,6 +8,7 @@ tested whether the variance planes tell the noise of what light there is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -87,7 +88,10 @@ def _disagreement(made: Whitening) -> float:
     """By how much the noise of the difference is not what that of the inputs makes it."""
     if made.noise.windows is None:
         return 0.0
-    spectrum = 0.0 if made.residual is None else departure(made.residual, made.noise.windows.pixels)
+    # What a local model leaves on average over the field is no more right for any place.
+    local = math.isfinite(made.noise.field.period)
+    residual = None if local else made.residual
+    spectrum = 0.0 if residual is None else departure(residual, made.noise.windows.pixels)
     return max(abs(made.scale - 1), spectrum)
 
 

@@ -54,7 +54,7 @@ def field(rng: np.random.Generator, scale: float, sigma: float) -> np.ndarray:
 
 
 def test_a_correlation_of_structure_is_told() -> None:
-    """Structure on scales of 20 pixels makes a plateau; on scales of 5 the difference tells that there is less noise."""
+    """Structure on scales of 20 pixels makes a plateau; on scales of 5 the difference tells of less noise."""
     rng = np.random.default_rng(8)
     wide = decorrelate(*plain(rng, field(rng, 20.0, 1.0)), noise="measured", half_width=15, threads=1)
     assert sum("cannot well be told from structure" in warning for warning in wide.warnings) == 2
