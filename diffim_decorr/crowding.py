@@ -63,7 +63,7 @@ def settled_whitening(subtraction: Subtraction, options: Options, record: Record
         if not isinstance(own, Whitening):
             raise
         remedy = "the noise was taken from the difference, which alone tells it; compare the result with --noise white"
-        few = Reason("check", "noise.pixels", error.pixels, np.nan, FEWEST, error.cause, remedy)
+        few = Reason("check", "noise.pixels", error.pixels, np.nan, np.nan, error.cause, remedy)
         return replace(own, doubts=(few, *own.doubts))
     disagreement = _disagreement(made)
     if disagreement > _DISAGREEMENT:
