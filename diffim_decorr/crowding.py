@@ -101,8 +101,9 @@ def _by_itself(subtraction: Subtraction, options: Options, record: Record, disag
         noise = MODELS["white"].of(subtraction, options, record)
         background = local_background(subtraction.difference, (noise.svar + noise.tvar) ** 0.5)
     recipe = recipe_of(options)
-    decorrelation = decorrelation_of(subtraction, noise, options, recipe, record)
-    remarks = tuple(remarks_of(subtraction, noise, options, recipe, decorrelation))
+    with record.timed("psi"):
+        decorrelation = decorrelation_of(subtraction, noise, options, recipe, record)
+        remarks = tuple(remarks_of(subtraction, noise, options, recipe, decorrelation))
     job = job_of(subtraction, noise, decorrelation, options, background)
     with record.timed("noise"):
         read = _reading(subtraction, options, job)
@@ -116,8 +117,9 @@ def _by_itself(subtraction: Subtraction, options: Options, record: Record, disag
         if not (left <= _FOREIGN and 2 * left + left**2 <= disagreement / 2):
             return _foreign(left)
         correlation = own_correlation(quiet.covariance(lambda box: snr_of(*read(box))))
-    further = replace(recipe, residual=correlation, least=0.0)
-    decorrelation = decorrelation_of(subtraction, noise, options, further, record)
+    with record.timed("psi"):
+        further = replace(recipe, residual=correlation, least=0.0)
+        decorrelation = decorrelation_of(subtraction, noise, options, further, record)
     job = job_of(subtraction, noise, decorrelation, options, background)
     with record.timed("noise"):
         factor = scatter_of(job, quiet) ** 2

@@ -87,8 +87,8 @@ def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> 
         noise = MODELS[options.noise].of(subtraction, options, record)
     figures = noise.figures(subtraction.contributions, options, subtraction.unit)
     recipe = recipe_of(options)
-    decorrelation = decorrelation_of(subtraction, noise, options, recipe, record)
     with record.timed("psi"):
+        decorrelation = decorrelation_of(subtraction, noise, options, recipe, record)
         remarks = tuple(remarks_of(subtraction, noise, options, recipe, decorrelation))
     background = local_background(subtraction.difference, (noise.svar + noise.tvar) ** 0.5)
     job = job_of(subtraction, noise, decorrelation, options, background)
@@ -97,8 +97,9 @@ def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> 
     with record.timed("noise"):
         residual = _residual(job, noise.windows)
     if residual is not None:
-        further = replace(recipe, residual=residual)
-        decorrelation = decorrelation_of(subtraction, noise, options, further, record)
+        with record.timed("psi"):
+            further = replace(recipe, residual=residual)
+            decorrelation = decorrelation_of(subtraction, noise, options, further, record)
         job = job_of(subtraction, noise, decorrelation, options, background)
     with record.timed("noise"):
         scale = scatter_of(job, noise.windows) ** 2
@@ -118,20 +119,19 @@ def decorrelation_of(
     subtraction: Subtraction, noise: Noise, options: Options, recipe: Recipe, record: Record
 ) -> Decorrelation:
     """ψ for the noise of the inputs."""
-    with record.timed("psi"):
-        return build_decorrelation(
-            subtraction.kernels,
-            noise.field,
-            subtraction.shape,
-            at=subtraction.place_of_constant(options),
-            tolerance=_tolerance(noise, options),
-            node_spacing=options.node_spacing,
-            recipe=recipe,
-            levels=[plane.level * plane.factor for plane in noise.planes],
-            threads=options.workers,
-            memory=min(_PSI, options.memory // 2),
-            progress=record.steps("psi"),
-        )
+    return build_decorrelation(
+        subtraction.kernels,
+        noise.field,
+        subtraction.shape,
+        at=subtraction.place_of_constant(options),
+        tolerance=_tolerance(noise, options),
+        node_spacing=options.node_spacing,
+        recipe=recipe,
+        levels=[plane.level * plane.factor for plane in noise.planes],
+        threads=options.workers,
+        memory=min(_PSI, options.memory // 2),
+        progress=record.steps("psi"),
+    )
 
 
 def _tolerance(noise: Noise, options: Options) -> float:
