@@ -42,7 +42,7 @@ def emitted(tasks: Sequence[Task], form: FormName, name: str) -> str:
     Raises
     ------
     UsageError
-        If a name has a line break, which these files cannot hold.
+        If a name has what these files cannot hold.
     """
     for task in tasks:
         broken = [word for word in task.command if len(word.splitlines()) > 1 or "\0" in word]
@@ -125,15 +125,14 @@ exit "$status"
 """
 
 
-def _escaped(name: str) -> str:
-    """A name in which braces stand for themselves."""
-    return name.replace("{", "{{").replace("}", "}}")
-
-
 def _snakemake(tasks: Sequence[Task], title: str) -> str:
+    for task in tasks:
+        for name in (task.path, *_inputs(task)):
+            if "{" in name or "}" in name:
+                raise UsageError(f"row {task.number}: {name}: braces are wildcards for Snakemake")
     work = {
-        _escaped(task.path): {
-            "inputs": [_escaped(name) for name in _inputs(task)],
+        task.path: {
+            "inputs": _inputs(task),
             "command": shlex.join([*_again(task).command, "-q"]),
             "threads": task.options.threads or 1,
             "memory": ceil(task.options.max_memory + _MAPPED),

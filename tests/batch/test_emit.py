@@ -25,8 +25,8 @@ def night(tmp_path: Path) -> Path:
     make_night(tmp_path, 3)
     rows = rows_of(range(3))
     rows[1]["output"] = "1/out $x.fits"
-    os.rename(tmp_path / "1/sci.fits", tmp_path / "1/it's {sci}.fits")
-    rows[1]["science"] = "1/it's {sci}.fits"
+    os.rename(tmp_path / "1/sci.fits", tmp_path / "1/it's $a sci.fits")
+    rows[1]["science"] = "1/it's $a sci.fits"
     write_csv(tmp_path / "night.csv", rows)
     return tmp_path
 
@@ -46,7 +46,7 @@ def _run(night: Path, form: str, path: Path) -> subprocess.CompletedProcess[str]
     if form == "slurm":
         return _array(night, path)
     snakemake = Path(sys.executable).with_name("snakemake")
-    words = (snakemake, "-s", path, "--cores", 2, "--keep-going", "--quiet", "all")
+    words = (snakemake, "-s", path, "--cores", 2, "--keep-going")
     return run_script(*words, cwd=night, HOME=str(night), XDG_CACHE_HOME=str(night / ".cache"))
 
 
@@ -118,7 +118,11 @@ def test_the_array(night: Path) -> None:
 
 
 def test_names_that_cannot_be_held(night: Path) -> None:
-    write_csv(night / "night.csv", [rows_of([0])[0] | {"output": "a\nb.fits"}])
-    done = decorr(night, "batch", "night.csv", "--emit", "sh")
-    assert done.returncode == 2
-    assert "has a line break" in done.stderr
+    for output, form, says in (
+        ("a\nb.fits", "sh", "has a line break"),
+        ("{a}.fits", "snakemake", "braces are wildcards"),
+    ):
+        write_csv(night / "night.csv", [rows_of([0])[0] | {"output": output}])
+        done = decorr(night, "batch", "night.csv", "--emit", form)
+        assert done.returncode == 2
+        assert says in done.stderr
