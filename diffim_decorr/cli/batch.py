@@ -96,9 +96,8 @@ def batch(manifest: str | None, conditions: tuple[str, ...], **given: Any) -> No
         chosen_tasks = [task for task in tasks if results.failed(task)] if own.retry_failed else tasks
         jobs, share = _shares(chosen_tasks, own, options)
         ticker = stack.enter_context(Ticker(len(chosen_tasks), own.quiet, own.log))
-        ticker.note(
-            f"{_exposures(len(chosen_tasks))}, {jobs} at a time, {share.threads} thread{'s' * (share.threads != 1)} each"
-        )
+        threads = f"{share.threads} thread{'s' * (share.threads != 1)}"
+        ticker.note(f"{_exposures(len(chosen_tasks))}, {jobs} at a time, {threads} each")
         try:
             with Pool(jobs, share) as pool:
                 totals = work_through(chosen_tasks, pool.outcomes, results, gates, ticker.tell)
