@@ -58,7 +58,7 @@ def test_options_are_named_as_on_the_command_line() -> None:
     survey |= {"kernel_format", "sci_kernel_format"}
     survey |= {f"{side}_{plane}" for side in ("sci", "tmpl") for plane in ("variance", "noise", "weight", "mask")}
     written = {"output", "config", "overwrite", "json", "quiet", "verbose", "strict", "diff_mask", "layout", "all_ext"}
-    written |= {"skip_existing", "plot", "report"}
+    written |= {"skip_existing", "plot", "report", "snr"}
     assert command - survey - written == fields
 
 

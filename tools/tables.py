@@ -10,7 +10,15 @@ from pathlib import Path
 
 from diffim_decorr.batch.options import BatchOptions
 from diffim_decorr.declare import Declared, Option, declared
-from diffim_decorr.options import ApplyOptions, CommandOptions, InputOptions, KernelOptions, Options, OutputOptions
+from diffim_decorr.options import (
+    ApplyOptions,
+    CommandOptions,
+    InputOptions,
+    KernelOptions,
+    Options,
+    OutputOptions,
+    SnrOptions,
+)
 from diffim_decorr.simulate.options import SimulationOptions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,6 +100,7 @@ TABLES = {
     "batch": (BatchOptions,),
     "apply": (ApplyOptions, OutputOptions, CommandOptions),
     "kernel": (KernelOptions,),
+    "snr": (SnrOptions,),
     "simulate": (SimulationOptions,),
 }
 
