@@ -395,16 +395,12 @@ def _run_files(
     record = Record((inputs, options, *others), files, command=command, progress=progress)
     with record.timed("read"):
         subtraction = _read(files, inputs, options)
-<<<<<<< HEAD
-        named = files_read(files, inputs)
-=======
         if psf_needed and not subtraction.point_source:
             raise InputError(
                 f"{files['difference']}: the PSF of the result is not known, without which there is no S/N of point "
                 "sources (--psf FILE gives that of the input that was not convolved)"
             )
-        named = dict.fromkeys([*files.values(), *inputs.files])
->>>>>>> main
+        named = files_read(files, inputs)
         record.prints = {name: fingerprint(split_spec(name)[0]) for name in named}
         record.modified = {name: modified(split_spec(name)[0]) for name in named}
     _run(subtraction, options, record, create)

@@ -54,15 +54,10 @@ def write_psf_image(
     """
     header = fits.Header([card_of("PSFFILE", source, "where the PSF is from")])
     header["PSFX"], header["PSFY"] = (at[0], "[pixel] where it was taken, 0-based"), (at[1], "[pixel]")
-<<<<<<< HEAD
-    with whole_file(path, overwrite) as temporary, open(temporary, "wb") as file:
-        fits.PrimaryHDU(pixels.astype(np.float32), header).writeto(file, checksum=True)
-=======
     if response:
         header["PSFRESP"] = (True, "PSF of a decorrelated image")
-    with whole_file(path, overwrite) as temporary:
-        fits.PrimaryHDU(pixels.astype(np.float32), header).writeto(temporary, overwrite=True, checksum=True)
->>>>>>> main
+    with whole_file(path, overwrite) as temporary, open(temporary, "wb") as file:
+        fits.PrimaryHDU(pixels.astype(np.float32), header).writeto(file, checksum=True)
 
 
 def write_stamp(
