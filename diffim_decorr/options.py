@@ -36,7 +36,10 @@ Side = Literal["template", "science"]
 SIDES: tuple[Side, Side] = ("science", "template")
 KernelFormat = Literal["delta", "hotpants", "sfft", "lsst", "lsst-images", "table", "grid", "image"]
 LayoutName = Literal["lsst", "sci-err-dq", "flat"]
-NoiseModelName = Literal["white", "measured"]
+NoiseModelName = Literal["white", "measured", "local"]
+
+_WARP = r"(bilinear|lanczos3|lanczos4|cubic|drizzle,(\d+\.?\d*|\.\d+)):.+"
+_WARP_FORM = "KIND:NATIVE, with a KIND of bilinear, lanczos3, lanczos4, cubic or drizzle,PIXFRAC, and a FITS file"
 
 # Left out of statistics, as in LSST's DecorrelateALKernelConfig.ignoreMaskPlanes.
 BAD_PLANES = ("INTRP", "EDGE", "DETECTED", "SAT", "CR", "BAD", "NO_DATA", "DETECTED_NEGATIVE")
@@ -77,7 +80,8 @@ class Options(Declared):
     )
     noise: NoiseModelName = option(
         "white",
-        "Take the inputs' noise for white, or measure its correlation on source-free pixels.",
+        "Take the inputs' noise for white, measure its correlation on source-free pixels, or let it vary over the "
+        "field as resampling made it (--sci-warp, --tmpl-warp).",
         card="DCNOISE",
         comment="noise model of the inputs",
     )
@@ -226,6 +230,8 @@ class Options(Declared):
     def check(self) -> None:
         if self.svar is not None and self.tvar is not None and not self.svar + self.tvar > 0:
             raise OptionError("{svar} and {tvar} cannot both be 0: there is no noise to decorrelate")
+        if self.noise == "local" and not self.spatial:
+            raise OptionError("{noise} local needs {spatial}: one kernel for all of the field cannot follow the noise")
         if self.spatial and self.kernel_at is not None:
             raise OptionError("{kernel_at} is for a constant decorrelation kernel; it has no meaning with {spatial}")
         for side in ("sci", "tmpl"):
@@ -288,6 +294,27 @@ class InputOptions(Declared):
     inputs: str | None = option(
         None, "The images that were stacked on each side.", metavar="FILE.toml", card="DCINPUTS"
     )
+    sci_warp: tuple[str, ...] = option(
+        (),
+        "How SCI was resampled, for --noise local: KIND is bilinear, lanczos3, lanczos4, cubic or drizzle,PIXFRAC, and "
+        "NATIVE a file with the WCS of the pixels before; of a coadd repeated for each image.",
+        repeated=True,
+        pattern=_WARP,
+        form=_WARP_FORM,
+        metavar="KIND:NATIVE",
+        card="DCSWARP",
+        comment="how the science image was resampled",
+    )
+    tmpl_warp: tuple[str, ...] = option(
+        (),
+        "The same of TMPL.",
+        repeated=True,
+        pattern=_WARP,
+        form=_WARP_FORM,
+        metavar="KIND:NATIVE",
+        card="DCTWARP",
+        comment="how the template was resampled",
+    )
     psf: str | None = option(
         None,
         "PSF of the input that was not convolved: an image, a grid, or a PSFEx model.",
@@ -324,7 +351,8 @@ class InputOptions(Declared):
     def files(self) -> list[str]:
         """The names of all files that are given."""
         named = (getattr(self, name) for name, known in declared(InputOptions).items() if known.names_file)
-        return [file for file in named if file is not None]
+        natives = [warp.partition(":")[2] for warp in (*self.sci_warp, *self.tmpl_warp)]
+        return [*(file for file in named if file is not None), *natives]
 
     def check(self) -> None:
         for one, other in (("sci_kernel", "pre_conv_kernel"), ("ext", "all_ext"), ("inputs", "all_ext")):

@@ -171,6 +171,7 @@ class ImageNoise(Figures):
     max_abs_rho: float = figure("DCCORR", "noise correlation of image {}")
     plateau: float = figure("DCPLAT", "plateau taken off image {}")
     pixels: int = figure("DCMPIX", "source-free pixels of image {}")
+    phase_share: float | None = figure("DCPHASE", "of its warp's noise variation, image {}", default=None)
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,8 @@ def _typed(group: Declared) -> Iterator[str]:
             yield on if value else off
         elif option.kind == "point":
             yield from (on, *map(repr, value))
+        elif option.kind == "texts":
+            yield from (word for text in value for word in (on, text))
         else:
             yield from (on, repr(value) if option.kind == "float" else option.shown(value))
 
@@ -167,15 +169,20 @@ def _task(number: int, row: Row, common: Mapping[str, Any], ignore: bool) -> Tas
             parts[column] = str(cell)
     if "difference" not in own:
         raise UsageError(f"{row.where}: there is no difference (columns science, template, difference)")
-    used = {place for value in common.values() if isinstance(value, str) for place in re.findall(r"\{(\w+)\}", value)}
+    used = set(re.findall(r"\{(\w+)\}", " ".join(map(str, common.values()))))
     for column in () if ignore else parts:
         if column not in used:
             near = unknown_name("option", column, [*_IMAGES, *known])
             raise UsageError(f"{row.where}: {near} (--ignore-columns leaves such columns alone)")
     parts = {**parts_of(own["difference"]), **parts}
     for name, value in common.items():
-        text = name in ("science", "template") or known[name].kind == "text"
-        own.setdefault(name, filled(value, parts, f"--{name.replace('_', '-')}") if text and value else value)
+        called = f"--{name.replace('_', '-')}"
+        if name in ("science", "template") or known[name].kind == "text":
+            own.setdefault(name, filled(value, parts, called))
+        elif known[name].kind == "texts":
+            own.setdefault(name, tuple(filled(text, parts, called) for text in value))
+        else:
+            own.setdefault(name, value)
     for name in ("science", "template"):
         if name not in own:
             raise UsageError(f"{row.where}: there is no {name} (a column, or --{name})")

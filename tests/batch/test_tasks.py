@@ -124,7 +124,7 @@ def test_clashes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 MANY: dict[str, Any] = {
     "kernel": "k é.fits", "spatial": True, "kernel_format": "grid", "convolved": "science", "svar": 0.1 + 0.2,
     "bad_planes": ("A", "B"), "replace_planes": (), "tolerance": 1.23456789e-5, "layout": "flat", "ext": "SCI",
-    "output": "out dir/o.fits", "threads": 2,
+    "output": "out dir/o.fits", "threads": 2, "noise": "local", "sci_warp": "cubic:n 1.fits; drizzle,0.5:n2.fits[1]",
 }  # fmt: skip
 
 
