@@ -12,7 +12,6 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
@@ -74,10 +73,9 @@ class Cluster:
         return future
 
     def _outcome(self, task: Task, future: Any) -> dict[str, Any]:
-        try:
-            error = future.exception()
-        except CancelledError:
-            raise RuntimeError("the scheduler is gone; the same command goes on from here") from None
+        if future.cancelled():
+            raise RuntimeError("the scheduler is gone; the same command goes on from here")
+        error = future.exception()
         if error is None:
             outcome: dict[str, Any] = future.result()
             return outcome
@@ -111,7 +109,7 @@ def connected(scheduler: str, limits: Limits, ahead: int | None = None) -> Itera
     if "scheduler_file" in place and not os.path.isfile(scheduler):
         raise UsageError(f"--scheduler {scheduler}: is neither an address, as tcp://host:8786, nor a file")
     # What matters of what it says turns up as an error.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
         client = Client(**place, timeout=20, set_as_default=False)
     except (OSError, ValueError) as error:
