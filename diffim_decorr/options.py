@@ -133,6 +133,17 @@ class Options(Declared):
         card="DCOTRDN",
         comment="[electron] template read noise given",
     )
+    background: int | None = option(
+        None,
+        "Take the background off DIFF before its noise is whitened: clipped means of what shows no source, in cells of "
+        "so many pixels, several times as wide as the PSF.",
+        low=16,
+        high=100_000,
+        metavar="none|PX",
+        unset="none",
+        card="DCBKGPX",
+        comment="[pixel] cells of the background taken off",
+    )
     bad_planes: tuple[str, ...] = option(
         BAD_PLANES,
         "Mask planes left out of statistics, or none.",
@@ -344,6 +355,12 @@ class OutputOptions(Declared):
         "HDUs of the output: IMAGE, MASK, VARIANCE; SCI, ERR, DQ; or each plane in a file of its own.",
         card="DCOLAYOU",
         comment="layout of the output",
+    )
+    write_background: bool = option(
+        False,
+        "Store the background that --background has taken off.",
+        card="DCOWBKG",
+        comment="background to be stored",
     )
     overwrite: bool = option(False, "Replace an existing output.")
     skip_existing: bool = option(False, "Do nothing where the output exists already; the status is 0.")

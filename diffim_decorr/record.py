@@ -18,6 +18,7 @@ from diffim_decorr.declare import Declared, declared
 from diffim_decorr.errors import DecorrWarning
 
 __all__ = (
+    "BackgroundFigures",
     "Figures",
     "ImageNoise",
     "MatchingFigures",
@@ -161,6 +162,16 @@ class MatchingFigures(Figures):
 
 
 @dataclass(frozen=True)
+class BackgroundFigures(Figures):
+    """The background that was taken off the difference, in its unit."""
+
+    level: float = figure("DCBKGLEV", "background taken off, median")
+    spread: float = figure("DCBKGSTD", "its robust std over the field")
+    interpolated: float = figure("DCBKGINT", "share of its cells without pixels of their own")
+    cells: tuple[int, int] = figure()
+
+
+@dataclass(frozen=True)
 class ImageNoise(Figures):
     """The measured noise of one image."""
 
@@ -235,7 +246,7 @@ class Record:
         How it was asked for.
     inputs
         Names of the science, template and difference image, or of the image that was convolved.
-    kernel, noise, psi, quality
+    kernel, background, noise, psi, quality
         What was found.
     verdict
         Whether the result can be used.
@@ -254,6 +265,7 @@ class Record:
     options: tuple[Declared, ...] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
     kernel: MatchingFigures | None = None
+    background: BackgroundFigures | None = None
     noise: NoiseFigures | None = None
     psi: PsiFigures | StoredPsiFigures | None = None
     quality: Figures | None = None
@@ -277,7 +289,7 @@ class Record:
         """All of it as JSON has it; what could not be measured is None."""
         options = {name: getattr(own, name) for own in self.options for name in declared(type(own))}
         tree: dict[str, Any] = {"inputs": dict(self.inputs), "options": options}
-        for name in ("kernel", "noise", "psi"):
+        for name in ("kernel", "background", "noise", "psi"):
             figures = getattr(self, name)
             if figures is not None:
                 tree[name] = figures.tree()

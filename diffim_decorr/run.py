@@ -36,6 +36,7 @@ from diffim_decorr.io.psfs import read_psf
 from diffim_decorr.io.stacks import input_files, read_inputs
 from diffim_decorr.kernels.psf import PSF_TOLERANCE, composed_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.noise.mesh import without_background
 from diffim_decorr.noise.photons import with_photon_noise
 from diffim_decorr.options import InputOptions, Options, OutputOptions
 from diffim_decorr.qa.diagnosis import Model
@@ -200,7 +201,13 @@ def decorrelate_files(
     path = _checked_output(files, inputs, options, output, guarded)
     if inputs.ext is not None:
         files, inputs = _at(files, inputs, inputs.ext)
-    create = partial(OutputFile.create, path, overwrite=output.overwrite, layout=output.layout)
+    create = partial(
+        OutputFile.create,
+        path,
+        overwrite=output.overwrite,
+        layout=output.layout,
+        with_background=output.write_background,
+    )
     return path, _run_files(files, inputs, options, (output, *others), create, progress, command)
 
 
@@ -248,7 +255,7 @@ def decorrelate_mosaic(
         for extension, place in places.items():
             try:
                 own = _at(files, inputs, extension)
-                section = partial(mosaic.section, place=place)
+                section = partial(mosaic.section, place=place, with_background=output.write_background)
                 record = _run_files(*own, options, (output, *others), section, progress, command)
             except InputError as error:
                 failures[extension] = str(error)
@@ -318,6 +325,8 @@ def _run(
     if options.sci_gain is not None or options.tmpl_gain is not None:
         with record.timed("noise"):
             subtraction = with_photon_noise(subtraction, options, record)
+    with record.timed("noise"):
+        subtraction, background = without_background(subtraction, options, record)
     whitening = whitening_of(subtraction, options, record)
     job = whitening.job
     product = Product(
@@ -332,6 +341,7 @@ def _run(
         tuple(part.halo for part in job.parts),
         tuple(part.error for part in job.parts),
         subtraction.unit != 1,
+        None if background is None else background.scaled(1 / subtraction.unit),
     )
     with create(product) as output:
         sink = in_unit(output, subtraction.unit)
@@ -433,6 +443,8 @@ def _checked_output(
     """Where the output goes, before anything is read that takes time."""
     if options.score and inputs.pre_conv_kernel is None:
         raise UsageError("--score needs --pre-conv-kernel")
+    if output.write_background and options.background is None:
+        raise UsageError("--write-background needs --background, without which no background is taken off")
     for side in ("sci", "tmpl"):
         for kind in ("variance", "noise", "weight"):
             if getattr(options, f"{side}_gain") is not None and getattr(inputs, f"{side}_{kind}") is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from diffim_decorr.images.mesh import Mesh
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.record import Record
 
@@ -42,6 +43,8 @@ class Product:
         pixels come out again.
     wide
         Whether variances take double precision, being smaller or larger than single precision holds.
+    background
+        What was taken off the image before, if anything was.
     """
 
     shape: tuple[int, int]
@@ -55,3 +58,4 @@ class Product:
     margins: tuple[int, ...] = ()
     simplified: tuple[float, ...] = ()
     wide: bool = False
+    background: Mesh | None = None

@@ -47,6 +47,7 @@ def _cards(record: Record) -> Iterator[tuple[str, Any, str]]:
     for options in record.options:
         yield from option_cards(options)
     yield from _figure_cards(record.kernel)
+    yield from _figure_cards(record.background)
     yield from _figure_cards(record.noise)
     for k, image in enumerate([] if record.noise is None else record.noise.images, 1):
         yield from _figure_cards(image, k)
