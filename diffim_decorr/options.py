@@ -144,6 +144,16 @@ class Options(Declared):
         card="DCBKGPX",
         comment="[pixel] cells of the background taken off",
     )
+    template_warp_factor: float = option(
+        1.0,
+        "By what the variances of TMPL were multiplied to make up for its resampling, 1/Σw², so that it is not counted "
+        "twice.",
+        low=1,
+        high=100,
+        metavar="F",
+        card="DCTWARPF",
+        comment="factor in the template's variances",
+    )
     bad_planes: tuple[str, ...] = option(
         BAD_PLANES,
         "Mask planes left out of statistics, or none.",
@@ -278,6 +288,15 @@ class InputOptions(Declared):
     sci_mask: str | None = option(None, "Mask of SCI.", metavar="FILE", card="DCSCIMSK")
     tmpl_mask: str | None = option(None, "Mask of TMPL.", metavar="FILE", card="DCTMPMSK")
     diff_mask: str | None = option(None, "Mask of DIFF.", metavar="FILE", card="DCDIFMSK")
+    sci_noise_image: tuple[str, ...] | None = option(
+        None,
+        "Pure noise that was resampled like SCI, one or several realisations: its noise is measured on these.",
+        metavar="FILE[,FILE…]",
+        card="DCSCINIM",
+    )
+    tmpl_noise_image: tuple[str, ...] | None = option(
+        None, "The same of TMPL.", metavar="FILE[,FILE…]", card="DCTMPNIM"
+    )
     pre_conv_kernel: str | None = option(
         None, "The science image was convolved with this first.", metavar="FILE", card="DCPRECON"
     )
@@ -329,11 +348,19 @@ class InputOptions(Declared):
     @property
     def files(self) -> list[str]:
         """The names of all files that are given."""
-        named = (getattr(self, name) for name, known in declared(InputOptions).items() if known.names_file)
-        return [file for file in named if file is not None]
+        known = declared(InputOptions).items()
+        given = [(option.kind, getattr(self, name)) for name, option in known if option.names_file]
+        listed = (value if kind == "files" else (value,) for kind, value in given if value is not None)
+        return [file for files in listed for file in files]
 
     def check(self) -> None:
-        for one, other in (("sci_kernel", "pre_conv_kernel"), ("ext", "all_ext"), ("inputs", "all_ext")):
+        for one, other in (
+            ("sci_kernel", "pre_conv_kernel"),
+            ("ext", "all_ext"),
+            ("inputs", "all_ext"),
+            ("sci_noise_image", "inputs"),
+            ("tmpl_noise_image", "inputs"),
+        ):
             if getattr(self, one) is not None and getattr(self, other):
                 raise OptionError(f"{{{one}}} and {{{other}}} exclude each other")
 

@@ -73,11 +73,11 @@ class Recipe:
         InputError
             If one is in neither place.
         """
-        changed: dict[str, Any] = {
-            name: self._place(getattr(self.inputs, name))
-            for name, option in declared(InputOptions).items()
-            if option.names_file and getattr(self.inputs, name) is not None
-        }
+        changed: dict[str, Any] = {}
+        for name, option in declared(InputOptions).items():
+            value = getattr(self.inputs, name)
+            if option.names_file and value is not None:
+                changed[name] = [self._place(file) for file in value] if option.kind == "files" else self._place(value)
         images = {role: self._place(file) for role, file in self.images.items()}
         # The names of the images say which HDU was taken.
         return replace(self, images=images, inputs=replace(self.inputs, ext=None, **changed))

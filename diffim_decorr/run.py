@@ -38,6 +38,7 @@ from diffim_decorr.kernels.psf import PSF_TOLERANCE, composed_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.mesh import without_background
 from diffim_decorr.noise.photons import with_photon_noise
+from diffim_decorr.noise.warp_factor import without_warp_factor
 from diffim_decorr.options import InputOptions, Options, OutputOptions
 from diffim_decorr.qa.diagnosis import Model
 from diffim_decorr.qa.figures import QualityFigures, measure_quality
@@ -63,6 +64,8 @@ def decorrelate(
     psf: ArrayLike | SpatialKernel | str | os.PathLike[str] | None = None,
     science_kernel: KernelLike | None = None,
     contributions: Sequence[Contribution] = (),
+    science_noise_images: Sequence[ExposureLike] = (),
+    template_noise_images: Sequence[ExposureLike] = (),
     progress: Progress | None = None,
     **options: Unpack[OptionKeywords],
 ) -> Result:
@@ -81,6 +84,9 @@ def decorrelate(
         What the science image was convolved with, by pre-convolution or cross-convolution.
     contributions
         The images that were stacked on either side, if the difference is one of stacks.
+    science_noise_images, template_noise_images
+        Images of pure noise that went through the same resampling as the science image, or the template, one or several
+        realisations: its noise is measured on these.
     progress
         Called with a stage of the run (``read``, ``noise``, ``psi``, ``filter``, ``qa``, ``write``), how many of its
         steps are done, and of how many: 0 of 0 when it begins.
@@ -139,6 +145,10 @@ def decorrelate(
             psf=read_psf(psf, whole.xy0) if isinstance(psf, str | os.PathLike) else psf,
             science_kernel=None if science_kernel is None else as_kernel(science_kernel, whole.shape),
             contributions=contributions,
+            realisations=(
+                [as_exposure(image, "science noise image") for image in science_noise_images],
+                [as_exposure(image, "template noise image") for image in template_noise_images],
+            ),
         )
 
     @contextmanager
@@ -322,6 +332,7 @@ def _run(
         record.warn(remark)
     record.kernel = subtraction.figures(options)
     subtraction = subtraction.in_working_unit()
+    subtraction = without_warp_factor(subtraction, options, record)
     if options.sci_gain is not None or options.tmpl_gain is not None:
         with record.timed("noise"):
             subtraction = with_photon_noise(subtraction, options, record)
@@ -434,6 +445,10 @@ def _read(files: dict[str, str], inputs: InputOptions, options: Options) -> Subt
         psf=psf,
         science_kernel=science_kernel,
         contributions=() if inputs.inputs is None else read_inputs(inputs.inputs, difference.shape),
+        realisations=(
+            [load_exposure(file) for file in inputs.sci_noise_image or ()],
+            [load_exposure(file) for file in inputs.tmpl_noise_image or ()],
+        ),
     )
 
 
@@ -464,4 +479,7 @@ def _at(files: dict[str, str], inputs: InputOptions, extension: str) -> tuple[di
     others = ("kernel", "sci_kernel", "pre_conv_kernel")
     given = {name: getattr(inputs, name) for name in others if getattr(inputs, name) is not None}
     own: dict[str, Any] = {name: at_extension(file, extension) for name, file in given.items()}
+    for name in ("sci_noise_image", "tmpl_noise_image"):
+        if getattr(inputs, name) is not None:
+            own[name] = [at_extension(file, extension) for file in getattr(inputs, name)]
     return named, replace(inputs, **own)

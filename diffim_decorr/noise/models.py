@@ -60,6 +60,7 @@ class Noise:
                 max_abs_rho(plane.measured.correlation),
                 plane.measured.plateau,
                 plane.measured.pixels,
+                plane.measured.source,
             )
             for contribution, plane in zip(contributions, self.planes, strict=True)
             if plane.measured is not None
@@ -89,6 +90,8 @@ class Measured(NoiseModel):
     """The noise of each input has one correlation function, which is measured on source-free pixels."""
 
     def of(self, subtraction: Subtraction, options: Options, record: Record) -> Noise:
+        if all(c.realisations for c in subtraction.contributions):
+            return _noise(subtraction, options, record, None)
         exposures = (subtraction.science, subtraction.template, *(c.exposure for c in subtraction.contributions))
         images = {id(e): e for e in exposures if e is not None and e is not subtraction.difference}
         windows = SourceFreeWindows(list(images.values()), options.bad_planes, options.workers)
