@@ -18,6 +18,7 @@ __all__ = (
     "REPLACED_PLANES",
     "SIDES",
     "ApplyOptions",
+    "CalibrateName",
     "CommandOptions",
     "InputOptions",
     "KernelFormat",
@@ -35,6 +36,7 @@ SIDES: tuple[Side, Side] = ("science", "template")
 KernelFormat = Literal["delta", "hotpants", "sfft", "lsst", "lsst-images", "table", "grid", "image"]
 LayoutName = Literal["lsst", "sci-err-dq", "flat"]
 NoiseModelName = Literal["white", "measured"]
+CalibrateName = Literal["none", "global", "local"]
 
 # Left out of statistics, as in LSST's DecorrelateALKernelConfig.ignoreMaskPlanes.
 BAD_PLANES = ("INTRP", "EDGE", "DETECTED", "SAT", "CR", "BAD", "NO_DATA", "DETECTED_NEGATIVE")
@@ -75,6 +77,14 @@ class Options(Declared):
         "Take the inputs' noise for white, or measure its correlation on source-free pixels.",
         card="DCNOISE",
         comment="noise model of the inputs",
+    )
+    calibrate: CalibrateName | None = option(
+        None,
+        "Scale the variance to the scatter of the result: not at all, all over the field, or as it varies over the "
+        "field; auto: all over the field where noise is measured, else not at all.",
+        unset="auto",
+        card="DCOVCAL",
+        comment="calibration of the variance asked for",
     )
     score: bool = option(
         False,
@@ -244,6 +254,8 @@ class Options(Declared):
             raise OptionError("{svar} and {tvar} cannot both be 0: there is no noise to decorrelate")
         if self.spatial and self.kernel_at is not None:
             raise OptionError("{kernel_at} is for a constant decorrelation kernel; it has no meaning with {spatial}")
+        if self.score and self.calibrate in ("global", "local"):
+            raise OptionError("{calibrate} has no meaning with {score}: a likelihood image is not white")
         for side in ("sci", "tmpl"):
             if getattr(self, f"{side}_gain") is None and getattr(self, f"{side}_read_noise") is not None:
                 raise OptionError(f"{{{side}_read_noise}} needs {{{side}_gain}}: pixels are not in electrons")

@@ -199,6 +199,7 @@ class NoiseFigures(Figures):
     model: str = "white"
     images: tuple[ImageNoise, ...] = ()
     calibration: float | None = figure("DCVCAL", "factor of the variance measured on the result", default=None)
+    calibration_spread: float | None = figure("DCVCSPR", "its relative std over the field", default=None)
     residual_max_abs_rho: float | None = figure("DCRESID", "correlation left by the first filter", default=None)
 
     def tree(self) -> dict[str, Any]:
@@ -207,8 +208,9 @@ class NoiseFigures(Figures):
             tree |= {
                 "images": [image.tree() for image in self.images],
                 "residual_max_abs_rho": self.residual_max_abs_rho,
-                "calibration": self.calibration,
             }
+        if self.images or self.calibration is not None:
+            tree |= {"calibration": self.calibration, "calibration_spread": self.calibration_spread}
         return tree
 
 

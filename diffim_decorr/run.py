@@ -353,6 +353,7 @@ def _run(
         tuple(part.error for part in job.parts),
         subtraction.unit != 1,
         None if background is None else background.scaled(1 / subtraction.unit),
+        None if whitening.calibration is None else whitening.calibration.map,
     )
     with create(product) as output:
         sink = in_unit(output, subtraction.unit)
@@ -374,6 +375,7 @@ def _run(
                 job.masks.bits({*options.bad_planes, *options.replace_planes, "NO_DATA", "EDGE", "DECORR_BAD"}),
                 options.workers,
                 None if options.score else Model(subtraction, whitening.noise, options),
+                whitening.held_back,
             )
             record.quality = quality
             record.judge(verdict_on(quality, evidence, options))

@@ -17,6 +17,7 @@ from diffim_decorr.images.absent import tie_step
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.masks import any_of
 from diffim_decorr.noise.correlation import correlation_function, on_grid, power_of, transforms
+from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.measured import MeasuredNoise
 from diffim_decorr.noise.plane_level import PlaneLevel
 from diffim_decorr.noise.robust import is_coarse, level_of, median, spread_ties, standard_deviation
@@ -157,11 +158,19 @@ class SourceFreeWindows:
             scatters.append((_scatter(pair[0][valid]), _scatter(pair[1][valid])))
         return _Loaded(valid, scales, scatters), images
 
-    def covariance(self, read: Callable[[Box], Array]) -> Array:
-        """Masked autocovariance (41, 41) of an image that is read box by box, its level taken off window by window."""
+    def of_half(self, halves: Halves) -> list[Array]:
+        """The source-free pixels of the half that is calibrated on."""
+        return [use & halves.calibrated(box) for box, use in zip(self.boxes, self.use, strict=True)]
+
+    def covariance(self, read: Callable[[Box], Array], halves: Halves) -> tuple[Array, int]:
+        """Masked autocovariance (41, 41) of an image that is read box by box, and of how many pixels.
+
+        Its level is taken off window by window; only the half of the pixels counts that is calibrated on.
+        """
+        uses = self.of_half(halves)
         with ThreadPoolExecutor(self._threads) as pool:
-            parts = list(pool.map(lambda box, use: _products(read(box), use), self.boxes, self.use))
-        return _covariance(parts)
+            parts = list(pool.map(lambda box, use: _products(read(box), use), self.boxes, uses))
+        return _covariance(parts), sum(int(use.sum()) for use in uses)
 
     def measure(self, exposure: Exposure, level: PlaneLevel | None = None) -> MeasuredNoise:
         """Variance and correlation function of the background noise of one of the images.
@@ -217,10 +226,10 @@ class SourceFreeWindows:
             )
         return MeasuredNoise(robust, correlation, plateau, self.pixels)
 
-    def scatter(self, read: Callable[[Box], Array]) -> float:
-        """Robust standard deviation of an image that is read box by box, its level taken off window by window."""
+    def scatter(self, read: Callable[[Box], Array], halves: Halves) -> float:
+        """Robust standard deviation of an image that is read box by box, on the same pixels."""
         with ThreadPoolExecutor(self._threads) as pool:
-            residuals = list(pool.map(lambda box, use: _residuals(read(box), use), self.boxes, self.use))
+            residuals = list(pool.map(lambda box, use: _residuals(read(box), use), self.boxes, self.of_half(halves)))
         return self._scatter_of(residuals)
 
     def _scatter_of(self, residuals: Sequence[Array]) -> float:

@@ -301,9 +301,13 @@ class OutputFile:
                 self._drafts[role].put(self._offsets[role][0], set_checksum(header, fold(self._sums[role])))
         for companion in self._companions(psf):
             self._drafts["PSI"].append(companion)
+        version = None if self._place is None else self._place.number
         if self._background is not None:
-            version = None if self._place is None else self._place.number
             write_image(self._drafts["PSI"], "BACKGROUND", self._background, self._product.header, version)
+        if self._product.calibration is not None:
+            write_image(
+                self._drafts["PSI"], "CALIBRATION", self._product.calibration, self._product.header, version, unit=False
+            )
 
     def _make_room(self, length: int) -> None:
         """Have the pixels begin where the header ends."""

@@ -45,6 +45,8 @@ class Product:
         Whether variances take double precision, being smaller or larger than single precision holds.
     background
         What was taken off the image before, if anything was.
+    calibration
+        What its variance was multiplied with, if that varies over the field.
     """
 
     shape: tuple[int, int]
@@ -59,3 +61,4 @@ class Product:
     simplified: tuple[float, ...] = ()
     wide: bool = False
     background: Mesh | None = None
+    calibration: Mesh | None = None

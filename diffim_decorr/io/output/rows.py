@@ -18,8 +18,16 @@ __all__ = ("write_image",)
 _ROWS = 256
 
 
-def write_image(draft: Draft, name: str, mesh: Mesh, inherited: fits.Header | None, version: int | None = None) -> None:
-    """Write an image extension (float32) of a function of the field, in the unit and with the WCS of a header.
+def write_image(
+    draft: Draft,
+    name: str,
+    mesh: Mesh,
+    inherited: fits.Header | None,
+    version: int | None = None,
+    *,
+    unit: bool = True,
+) -> None:
+    """Write an image extension (float32) of a function of the field, with the WCS of a header.
 
     Parameters
     ----------
@@ -31,6 +39,8 @@ def write_image(draft: Draft, name: str, mesh: Mesh, inherited: fits.Header | No
         The function.
     inherited
         Header of the difference.
+    unit
+        Whether the pixels have its unit; else they have none.
     """
     ny, nx = mesh.shape
     cards: list[tuple[str, Any, str]] = [
@@ -44,7 +54,9 @@ def write_image(draft: Draft, name: str, mesh: Mesh, inherited: fits.Header | No
         ("EXTNAME", name, "extension name"),
         *([] if version is None else [("EXTVER", version, "extension version")]),
     ]
-    header = fits.Header([*(fits.Card(*card) for card in cards), *wcs_cards(inherited), *unit_cards(inherited)])
+    header = fits.Header([*(fits.Card(*card) for card in cards), *wcs_cards(inherited)])
+    if unit:
+        header.extend(unit_cards(inherited))
     head = draft.claim(len(set_checksum(header, 0)))
     data, total = draft.claim(4 * ny * nx), 0
     for y0 in range(0, ny, _ROWS):
