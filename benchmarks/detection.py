@@ -30,7 +30,11 @@ Array = NDArray[Any]
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent.parent / "shared" / "data"
 #: Options of `decorrelate` by what a method is called; None is the difference as it is.
-METHODS: dict[str, dict[str, Any] | None] = {"raw": None, "white": {"noise": "white"}, "measured": {"noise": "measured"}}
+METHODS: dict[str, dict[str, Any] | None] = {
+    "raw": None,
+    "white": {"noise": "white"},
+    "measured": {"noise": "measured"},
+}
 #: Those of real images besides: a background is taken off in cells of so many pixels.
 REAL_METHODS = METHODS | {
     f"measured, background {size}": {"noise": "measured", "background": size} for size in (64, 16)
@@ -175,10 +179,11 @@ class Tally:
     pixels
         Source-free ones.
     found, expected
-        Peaks in noise, above and below 0, for each threshold, (2, thresholds); and how many there should be of each sign.
+        Peaks in noise, above and below 0, for each threshold, (2, thresholds); and how many of each sign
+        there should be.
     matched, blocks, cells
-        Of each field: scatter after the matched filter, and of means over blocks, over what the variance plane says; and
-        the spread of the scatter over cells, beyond chance.
+        Of each field: scatter after the matched filter, and of means over blocks, over what the variance plane says;
+        and the spread of the scatter over cells, beyond chance.
     ratios, pulls
         Measured over injected flux, and the difference over its error, of each injected source.
     significances
@@ -457,12 +462,13 @@ with true errors, and misses none that it could have found.
 - **Detection.** A matched filter, S/N = Σ φ D/V / sqrt(Σ φ²/V), φ the PSF and V the variance plane. Where φ varies it
   is taken at the middle of tiles of 128 pixels. A peak is a pixel that is larger than its eight neighbours.
 - **False peaks.** Peaks beyond 4 and 5 σ on either side, away from the sources of both images and from masked and
-  flagged pixels. *Expected* is the number, of each sign, in white Gaussian noise that was filtered with the same PSF: P(z > t) times
-  the probability that z is then larger than its neighbours, whose joint distribution follows from the PSF's
-  autocorrelation.
+  flagged pixels. *Expected* is the number, of each sign, in white Gaussian noise that was filtered with the same PSF:
+  P(z > t) times the probability that z is then larger than its neighbours, whose joint distribution follows from the
+  PSF's autocorrelation.
 - **Scatter** on the same pixels, from median deviations, 1 if the variance plane is right: *matched scatter* of the S/N
   after the matched filter; *blocks*, of means over 8 × 8 pixels, over what independent pixels have; *cells*, relative
-  spread of the scatter of pixels over cells of {cell} pixels, beyond its statistical error, 0 if it is right everywhere.
+  spread of the scatter of pixels over cells of {cell} pixels, beyond its statistical error, 0 if it is right
+  everywhere.
 - **True sources.** Point sources on a jittered grid of {spacing} pixels were injected into the science image and the
   difference, and everything was run again. Their fluxes are 4, 5, 6 and 8 times the error that a matched filter has in
   the *measured* result, the same fluxes for all methods. *Flux* is the mean of measured over injected flux, at the
@@ -496,10 +502,10 @@ with true errors, and misses none that it could have found.
 """
 
 _NEGATIVE = """\
-Negative peaks beyond 4 σ with a background of 64 pixels taken off, and what is at their places: S/N of a point source in
-the template and in the science image, in units of its scatter there, and by how many σ a single pixel of the template
-nearby stands out of its eight neighbours. Where the template has a source and the science image has none, something has
-faded or the template has an artefact; a single pixel is a defect or a cosmic ray.
+Negative peaks beyond 4 σ with a background of 64 pixels taken off, and what is at their places: S/N of a point source
+in the template and in the science image, in units of its scatter there, and by how many σ a single pixel of the
+template nearby stands out of its eight neighbours. Where the template has a source and the science image has
+none, something has faded or the template has an artefact; a single pixel is a defect or a cosmic ray.
 
 {listed}
 """

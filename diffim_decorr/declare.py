@@ -33,8 +33,8 @@ class Option:
     name
         As in Python; with dashes on the command line.
     kind
-        Of its values: ``names`` are a tuple of words, ``files`` one of names of files, a ``point`` two numbers, a ``shape`` a number of pixels along y
-        and x.
+        Of its values: ``names`` are a tuple of words, ``files`` one of names of files, a ``point`` two numbers, a
+        ``shape`` a number of pixels along y and x.
     default
         Its value if nothing is said; None where that is found out (see `unset`).
     help

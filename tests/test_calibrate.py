@@ -13,7 +13,6 @@ from diffim_decorr.calibrate import shrunk
 from support.command import refused, told
 from support.files import INPUTS, make_inputs, sound
 from support.kernels import gaussian
-from support.noise import noise_pair
 from support.reference import convolved
 
 SHAPE = (768, 896)

@@ -64,8 +64,10 @@ def check_realisations(images: Mapping[str, Exposure], realisations: Sequence[Ex
     InputError
         Naming both.
     """
-    others = [(image, f"the {role} image {image.name}" if role != "difference" else f"the {role} {image.name}")
-              for role, image in images.items()]
+    others = [
+        (image, f"the {role} image {image.name}" if role != "difference" else f"the {role} {image.name}")
+        for role, image in images.items()
+    ]
     for number, image in enumerate(realisations):
         for other, what in (*others, *((earlier, earlier.name) for earlier in realisations[:number])):
             if same_pixels(image.image_plane, other.image_plane):

@@ -21,7 +21,9 @@ Array = NDArray[Any]
 @final
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """A smooth function over a field: values at the middles of cells, linear between them and on to the borders.
+    """A smooth function over a field: values at the middles of cells, cubic between them, linear on to the borders.
+
+    The cubics are those of Catmull & Rom (1974): as smooth as it takes, and of few cells at a time.
 
     Parameters
     ----------
@@ -63,12 +65,22 @@ def _weights(positions: Array, length: int, count: int) -> tuple[slice, Array]:
     if count == 1:
         return slice(0, 1), np.ones((len(positions), 1))
     place = (positions + 0.5) * (count / length) - 0.5
-    first = np.clip(np.floor(place), 0, count - 2).astype(int)
-    near = slice(int(first.min()), int(first.max()) + 2)
-    weights = np.zeros((len(positions), near.stop - near.start))
-    each, behind = np.arange(len(positions)), place - first
-    weights[each, first - near.start], weights[each, first - near.start + 1] = 1 - behind, behind
-    return near, weights
+    first = np.floor(place).astype(int)
+    t = place - first
+    cubic = (t * (t * (2 - t) - 1), t * t * (3 * t - 5) + 2, t * (t * (4 - 3 * t) + 1), t * t * (t - 1))
+    start = int(np.clip(first.min() - 1, 0, count - 2))
+    stop = int(np.clip(first.max() + 3, start + 2, count))
+    weights = np.zeros((len(positions), stop - start))
+    each = np.arange(len(positions))
+    for offset, part in enumerate(cubic, -1):
+        cell = first + offset
+        # Beyond the outermost cell a straight line goes on through it and the next one.
+        inner = np.clip(cell, 0, count - 1)
+        beyond = np.abs(cell - inner)
+        towards = np.where(cell < 0, 1, count - 2)
+        np.add.at(weights, (each, inner - start), part / 2 * (1 + beyond))
+        np.add.at(weights, (each, np.where(beyond, towards, inner) - start), -part / 2 * beyond)
+    return slice(start, stop), weights
 
 
 @final

@@ -1,7 +1,7 @@
 """Two halves of the pixels: on one the variance is calibrated, on the other the result is judged.
 
-A figure that was made 1 on some pixels says nothing on these. The halves are the squares of a checkerboard, so that both
-are spread over the field alike.
+A figure that was made 1 on some pixels says nothing on these. The halves are the squares of a checkerboard, so that
+both are spread over the field alike.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ There are no sources in the way, so that every pixel with data counts, in crowde
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -23,15 +23,16 @@ from diffim_decorr.noise.plane_level import PlaneLevel
 from diffim_decorr.noise.robust import median
 from diffim_decorr.noise.windows import ENOUGH, MOST_WINDOWS, sample_boxes
 from diffim_decorr.options import Options
+from diffim_decorr.record import Record
 
-__all__ = ("realised_noise", "realised_remarks")
+__all__ = ("realised_noise",)
 
 Array = NDArray[Any]
 
 _MAX_LAG = 20
 _FEWEST = 3000
 # Of a million pixels of Gaussian noise 0.002 are beyond so many σ.
-_BEYOND, _MOST_BEYOND = 6.0, 1e-5
+_BEYOND, _MOST_BEYOND, _FEW = 6.0, 1e-5, 3
 # What is left of faint sources adds to the scatter of an image, and may double it in a crowded field; nothing makes it
 # less than that of its noise.
 _TOO_MUCH, _TOO_LITTLE = 1.3, 0.4
@@ -47,7 +48,12 @@ class _Window(NamedTuple):
 
 
 def realised_noise(
-    images: Sequence[Exposure], own: Exposure, level: PlaneLevel | None, options: Options
+    images: Sequence[Exposure],
+    own: Exposure,
+    level: PlaneLevel | None,
+    options: Options,
+    record: Record,
+    unit: float = 1.0,
 ) -> MeasuredNoise:
     """Variance and correlation function of the noise of an image, from realisations.
 
@@ -61,6 +67,10 @@ def realised_noise(
         Background value of its variance plane, at which the variance is measured; None if it has none.
     options
         Which masks matter, and the number of threads.
+    record
+        Takes what speaks against their being realisations of the image's noise.
+    unit
+        By what the pixels have been multiplied, for messages.
 
     Raises
     ------
@@ -82,15 +92,24 @@ def realised_noise(
                     f"{image.name}: all its pixels have one value: there is no noise in it; a noise image is a "
                     "realisation of pure noise, not a plane of variances or standard deviations"
                 )
+            doubt = _is_spoilt(image, residuals)
+            if doubt:
+                record.warn(doubt)
             parts += found
     covariance = np.sum([part.products for part in parts], axis=0)
     covariance /= np.maximum(np.sum([part.pairs for part in parts], axis=0), 1.0)
     residuals = np.concatenate([part.residuals for part in parts])
     correlation, variance, plateau = correlation_function(covariance, len(residuals))
-    if not variance > 0:
-        raise InputError(f"{images[0].name}: is no image of noise: pixels far apart are correlated as much as near ones")
-    robust = (1.4826 * median(np.abs(residuals))) ** 2
-    return MeasuredNoise(robust - plateau * variance, correlation, plateau, len(residuals), "noise images")
+    robust = (1.4826 * median(np.abs(residuals))) ** 2 - plateau * variance
+    if not (variance > 0 and robust > 0):
+        raise InputError(
+            f"{images[0].name}: is no image of noise: its pixels are correlated as much far apart as near each other"
+        )
+    noise = MeasuredNoise(robust, correlation, plateau, len(residuals), "noise images")
+    doubt = _does_not_fit(images[0], noise, own, options, unit)
+    if doubt:
+        record.warn(doubt)
+    return noise
 
 
 def _boxes(shape: tuple[int, int]) -> list[Box]:
@@ -101,7 +120,7 @@ def _boxes(shape: tuple[int, int]) -> list[Box]:
 
 
 def _window(image: Exposure, own: Exposure, level: PlaneLevel | None, options: Options, box: Box) -> _Window:
-    pixels = image.image_plane.read(box).astype(np.float32)
+    pixels: Array = image.image_plane.read(box).astype(np.float32)
     use = np.isfinite(pixels)
     for exposure in (image, own):
         missing = exposure.absent(pixels if exposure is image else exposure.image_plane.read(box).astype(np.float32))
@@ -122,32 +141,27 @@ def _window(image: Exposure, own: Exposure, level: PlaneLevel | None, options: O
     return _Window(products, pairs, flat[use])
 
 
-def realised_remarks(
-    images: Sequence[Exposure], noise: MeasuredNoise, own: Exposure, options: Options, unit: float
-) -> Iterator[str]:
-    """What speaks against images being realisations of the noise of another one."""
-    for image in images:
-        beyond, pixels = 0, 0
-        for box in _boxes(own.shape):
-            values = image.image_plane.read(box).astype(np.float32).ravel()
-            values = values[np.isfinite(values)]
-            if len(values):
-                values = np.abs(values - np.float32(median(values)))
-                beyond += int(np.count_nonzero(values > _BEYOND * 1.4826 * median(values)))
-                pixels += len(values)
-        if beyond > max(_MOST_BEYOND * pixels, 3):
-            yield (
-                f"{image.name}: {beyond} of {pixels} pixels lie beyond {_BEYOND:g} sigma, where noise has none: a noise "
-                "image is a realisation of pure noise, without sources and defects"
-            )
+def _is_spoilt(image: Exposure, residuals: Array) -> str | None:
+    """What is to be said of an image of noise (k,) that has something else in it."""
+    beyond = int(np.count_nonzero(np.abs(residuals) > _BEYOND * 1.4826 * median(np.abs(residuals))))
+    if beyond <= max(_MOST_BEYOND * len(residuals), _FEW):
+        return None
+    return (
+        f"{image.name}: {beyond} of {len(residuals)} pixels lie beyond {_BEYOND:g} sigma, where noise has none: a "
+        "noise image is a realisation of pure noise, without sources and defects"
+    )
+
+
+def _does_not_fit(image: Exposure, noise: MeasuredNoise, own: Exposure, options: Options, unit: float) -> str | None:
+    """What is to be said of noise that is not as much as its image has."""
     try:
         scatter = measured_variance(own, options.bad_planes)
     except InputError:  # of nothing but sources
-        return
-    ratio = noise.variance / scatter
-    if not _TOO_LITTLE < ratio < _TOO_MUCH:
-        yield (
-            f"{images[0].name}: its noise has a variance of {noise.variance / unit**2:.4g}, but the background of "
-            f"{own.name} one of {scatter / unit**2:.4g}: check that it is a realisation of the noise of that image, in "
-            "its unit, and went through the same resampling"
-        )
+        return None
+    if _TOO_LITTLE < noise.variance / scatter < _TOO_MUCH:
+        return None
+    return (
+        f"{image.name}: its noise has a variance of {noise.variance / unit**2:.4g}, but the background of "
+        f"{own.name} one of {scatter / unit**2:.4g}: check that it is a realisation of the noise of that image, in "
+        "its unit, and went through the same resampling"
+    )

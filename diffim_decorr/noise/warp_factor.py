@@ -2,8 +2,8 @@
 
 Resampling with weights w leaves white noise the variance Σw² V in each pixel, and what is missing as correlation of
 neighbours. A pipeline that wants the noise over large areas to be right multiplies the plane by 1/Σw², 1.25 for a
-Lanczos kernel of order 3. Where the correlation is measured, or known, it would be counted twice; and pixels scatter less
-than such a plane says in any case.
+Lanczos kernel of order 3. Where the correlation is measured, or known, it would be counted twice; and pixels scatter
+less than such a plane says in any case.
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ def without_warp_factor(subtraction: Subtraction, options: Options, record: Reco
         record.warn(f"--template-warp-factor has no effect: {idle}")
         return subtraction
     new = template.with_variance(DerivedPlane(plane, partial(_divided, factor)))
-    contributions = tuple(
-        replace(c, exposure=new) if c.exposure is template else c for c in subtraction.contributions
-    )
+    contributions = tuple(replace(c, exposure=new) if c.exposure is template else c for c in subtraction.contributions)
     return replace(subtraction, template=new, contributions=contributions)
 
 

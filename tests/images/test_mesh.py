@@ -11,7 +11,9 @@ from diffim_decorr.images.mesh import Flattened, Mesh, edges
 from diffim_decorr.images.planes import ArrayPlane
 
 
-@pytest.mark.parametrize(("length", "size", "count"), [(100, 25, 4), (100, 30, 3), (10, 64, 1), (65, 64, 1), (130, 64, 2)])
+@pytest.mark.parametrize(
+    ("length", "size", "count"), [(100, 25, 4), (100, 30, 3), (10, 64, 1), (65, 64, 1), (130, 64, 2)]
+)
 def test_cells_divide_a_length_evenly(length: int, size: int, count: int) -> None:
     found = edges(length, size)
     assert (found[0], found[-1], len(found)) == (0, length, count + 1)
@@ -19,7 +21,7 @@ def test_cells_divide_a_length_evenly(length: int, size: int, count: int) -> Non
 
 
 def test_a_plane_is_itself_up_to_the_borders() -> None:
-    """Linear between the middles of cells, and on from there."""
+    """What is linear is met between the middles of cells, and on from there."""
     ny, nx = 60, 90
     truth = 3 + 0.5 * np.arange(ny)[:, None] - 0.25 * np.arange(nx)
     cells = truth.reshape(3, 20, 6, 15).mean(axis=(1, 3))

@@ -14,7 +14,7 @@ from diffim_decorr import Contribution, Exposure, InputError, Result, UsageError
 from support.command import refused, succeed, told
 from support.files import INPUTS, make_inputs, write_exposure
 from support.kernels import gaussian
-from support.reference import autocorrelation, convolved, max_abs_rho
+from support.reference import convolved, max_abs_rho
 from support.resampling import PAIRS
 
 SIZE = 500
@@ -74,7 +74,7 @@ def test_sources_are_not_in_the_way() -> None:
     rho, scatter = judged(run(pair, sky, noise="measured"), pair)
     assert rho < 0.03
     assert scatter == pytest.approx(1, abs=0.02)
-    with pytest.raises(InputError, match="told from structure|source-free pixels"):
+    with pytest.raises(InputError, match=r"told from structure|source-free pixels"):
         run(pair, sky, noise="measured", science_noise_images=(), template_noise_images=())
 
 
@@ -136,20 +136,19 @@ def test_what_is_no_realisation_is_refused() -> None:
     own = images(np.random.default_rng(9))
     noise = np.random.default_rng(10).normal(size=(SIZE, SIZE))
     for name, image in own.items():
-        with pytest.raises(InputError, match=f"^noise: has the same pixels as the {name} .*pure noise"):
+        with pytest.raises(InputError, match=rf"^noise: has the same pixels as the {name} .*pure noise"):
             given(image)
     with pytest.raises(InputError, match=r"^noise: has 300 x 400 pixels, but the difference difference has 500 x 500"):
         given(noise[:400, :300])
     for constant in (np.zeros((SIZE, SIZE)), np.full((SIZE, SIZE), 2.0)):
         with pytest.raises(InputError, match=r"^noise: (all its pixels have one value|has only 0 pixels)"):
             given(constant)
-    with pytest.raises(InputError, match="^two: has the same pixels as one:"):
+    with pytest.raises(InputError, match=r"^two: has the same pixels as one:"):
         given([Exposure(noise, name="one"), Exposure(noise, name="two")])
-    with pytest.raises(InputError, match="^noise: has only 900 pixels with data"):
+    with pytest.raises(InputError, match=r"^noise: has only 900 pixels with data"):
         given(np.where(np.indices((SIZE, SIZE)).max(axis=0) < 30, noise, np.nan))
-    waves = noise + 30 * np.sin(np.arange(SIZE) / 200)
-    with pytest.raises(InputError, match="^noise: .*correlated"):
-        given(waves * 0 + gaussian_filter(noise, 60))
+    with pytest.raises(InputError, match=r"^noise: .*correlated"):
+        given(gaussian_filter(noise, 60))
 
 
 def test_sources_in_it_are_told() -> None:
@@ -172,7 +171,7 @@ def test_noise_of_another_size_is_told(factor: float) -> None:
 def test_stacks_have_none() -> None:
     contributions = [Contribution(side, noise=1.0) for side in ("science", "template")]
     noise = np.random.default_rng(10).normal(size=(SIZE, SIZE))
-    with pytest.raises(UsageError, match="^noise images are of the science image or the template"):
+    with pytest.raises(UsageError, match=r"^noise images are of the science image or the template"):
         given(noise, contributions=contributions)
 
 
@@ -201,16 +200,31 @@ def test_several_files(folder: Path) -> None:
     assert header["DCMSRC1"] == "noise images"
     assert any("sn2.fits" in str(header[card]) for card in header if card.startswith("DCSUM"))
     succeed(folder, "rerun", "out.fits", "-o", "again.fits")
-    np.testing.assert_array_equal(fits.getdata(folder / "again.fits", "IMAGE"), fits.getdata(folder / "out.fits", "IMAGE"))
-    (folder / "options.toml").write_text('sci-noise-image = ["sn1.fits[IMAGE,1]", "sn2.fits"]\ntmpl-noise-image = "tn.fits"\n')
+    np.testing.assert_array_equal(
+        fits.getdata(folder / "again.fits", "IMAGE"), fits.getdata(folder / "out.fits", "IMAGE")
+    )
+    (folder / "options.toml").write_text(
+        'sci-noise-image = ["sn1.fits[IMAGE,1]", "sn2.fits"]\ntmpl-noise-image = "tn.fits"\n'
+    )
     told(folder, "run", *INPUTS, "--config", "options.toml", "-o", "third.fits")
-    np.testing.assert_array_equal(fits.getdata(folder / "third.fits", "IMAGE"), fits.getdata(folder / "out.fits", "IMAGE"))
+    np.testing.assert_array_equal(
+        fits.getdata(folder / "third.fits", "IMAGE"), fits.getdata(folder / "out.fits", "IMAGE")
+    )
 
 
 def test_files_that_cannot_be(folder: Path) -> None:
     refused(folder, "missing.fits", "run", *INPUTS, "--sci-noise-image", "sn1.fits,missing.fits", "-o", "no.fits")
-    refused(folder, "has the same pixels as the science image", "run", *INPUTS, "--sci-noise-image", "sci.fits", "-o", "no.fits")
+    refused(
+        folder,
+        "has the same pixels as the science image",
+        "run",
+        *INPUTS,
+        "--sci-noise-image",
+        "sci.fits",
+        "-o",
+        "no.fits",
+    )
     refused(folder, "names of files", "run", *INPUTS, "--sci-noise-image", "sn1.fits,", "-o", "no.fits", status=2)
     (folder / "inputs.toml").write_text("[[science]]\nnoise = 2.0\n[[template]]\nnoise = 1.5\n")
-    refused(folder, "--sci-noise-image and --inputs exclude each other", "run", *INPUTS, "--sci-noise-image", "sn1.fits",
-        "--inputs", "inputs.toml", "-o", "no.fits", status=2)  # fmt: skip
+    refused(folder, "--sci-noise-image and --inputs exclude each other", "run", *INPUTS, "--sci-noise-image",
+        "sn1.fits", "--inputs", "inputs.toml", "-o", "no.fits", status=2)  # fmt: skip

@@ -20,7 +20,9 @@ SCIENCE, TEMPLATE = noise_pair(3, (220, 240), 1.0, 1.0)
 
 
 def run(variance: float | None, **options: object) -> Result:
-    template = Exposure(TEMPLATE, None if variance is None else np.full(TEMPLATE.shape, variance, "f4"), name="template")
+    template = Exposure(
+        TEMPLATE, None if variance is None else np.full(TEMPLATE.shape, variance, "f4"), name="template"
+    )
     difference = Exposure(SCIENCE - convolved(TEMPLATE, KERNEL), name="difference")
     return decorrelate(Exposure(SCIENCE, 1.0, name="science"), template, difference, KERNEL, threads=1, **options)
 
@@ -58,4 +60,6 @@ def test_the_command_records_it(tmp_path: Path) -> None:
     assert said["noise"]["tvar"] == pytest.approx(1.5**2 / 1.25, rel=1e-5)
     assert fits.getheader(tmp_path / "out.fits")["DCTWARPF"] == 1.25
     # Σw² instead of 1/Σw².
-    refused(tmp_path, "must be a number from 1 to 100, not 0.8", "run", *INPUTS, "--template-warp-factor", 0.8, status=2)
+    refused(
+        tmp_path, "must be a number from 1 to 100, not 0.8", "run", *INPUTS, "--template-warp-factor", 0.8, status=2
+    )

@@ -108,7 +108,11 @@ def test_output_page_is_complete(exposure, tmp_path):
     """Every HDU and every card that a run_script writes is described, and nothing else is."""
     files = [exposure / f"{name}.fits" for name in ("sci", "tmpl", "diff")]
     outputs = [exposure / "diff_decorr.fits", tmp_path / "constant.fits", tmp_path / "measured.fits"]
-    for path, options in zip(outputs[1:], (["--kernel-at", 10, 10], ["--noise", "measured", "--spatial", "--background", 64, "--write-background"]), strict=True):
+    for path, options in zip(
+        outputs[1:],
+        (["--kernel-at", 10, 10], ["--noise", "measured", "--spatial", "--background", 64, "--write-background"]),
+        strict=True,
+    ):
         psf = ["--psf", exposure / "sci_psf.fits"]
         output_of("decorr", "run", *files, "--kernel", exposure / "kernel.fits", *psf, *options, "-o", path)
     text = OUTPUT.read_text()
