@@ -31,6 +31,8 @@ class Sample:
         Seconds of all its threads on the processors.
     peak
         Its largest resident memory [MiB].
+    own
+        The same without what is mapped of files [MiB], as far as it was seen.
     said
         The JSON object it printed, if any.
     stopped
@@ -40,6 +42,7 @@ class Sample:
     wall: float
     cpu: float
     peak: float
+    own: float
     said: dict[str, Any]
     stopped: bool = False
 
@@ -106,7 +109,7 @@ def timed(command: Sequence[object], *, settle: bool = True, limit: float = 0) -
     figures = json.loads(done.stdout)
     output = figures["output"].strip()
     said = json.loads(output) if output.startswith("{") else {}
-    return Sample(figures["wall"], figures["cpu"], figures["peak"], said, figures["stopped"])
+    return Sample(figures["wall"], figures["cpu"], figures["peak"], figures["own"], said, figures["stopped"])
 
 
 def interleaved(

@@ -18,10 +18,10 @@ from diffim_decorr.engine.field_work import FieldWork
 from diffim_decorr.engine.job import Job
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.mesh import Mesh, edges
+from diffim_decorr.noise.chosen import ChosenPixels, robust_scatter
 from diffim_decorr.noise.free_pixels import FreePixels
 from diffim_decorr.noise.halves import Halves
-from diffim_decorr.noise.robust import level_of, median, standard_deviation
-from diffim_decorr.noise.windows import ENOUGH, MOST_WINDOWS, WINDOWS_AT_ONCE, SourceFreeWindows, sample_boxes
+from diffim_decorr.noise.robust import level_of, standard_deviation
 from diffim_decorr.options import Options
 from diffim_decorr.record import Record
 
@@ -71,7 +71,12 @@ class Calibration:
 
 
 def calibration_of(
-    job: Job, subtraction: Subtraction, windows: SourceFreeWindows | None, options: Options, record: Record
+    job: Job,
+    subtraction: Subtraction,
+    chosen: ChosenPixels | None,
+    halves: Halves,
+    options: Options,
+    record: Record,
 ) -> Calibration | None:
     """Calibrate the variance of what a job makes; None if that is not to be done.
 
@@ -81,33 +86,30 @@ def calibration_of(
         The job.
     subtraction
         What it was made of.
-    windows
-        Source-free pixels, if there are some already.
+    chosen
+        Source-free pixels of the half that is calibrated on, where the inputs' noise was measured.
+    halves
+        The halves.
     options
         What is to be done: by default it is, all over the field, where the inputs' noise was measured.
     record
         Takes what the user should know.
     """
-    how = options.calibrate or ("none" if windows is None else "global")
+    how = options.calibrate or ("none" if chosen is None else "global")
     if how == "none" or options.score:
         return None
-    halves = Halves.of(job.shape)
-    free = None
-    if windows is None or how == "local":
-        bits = subtraction.masks.bits({*options.bad_planes, *options.replace_planes})
-        free = FreePixels((subtraction.science, subtraction.template), subtraction.masks, bits, options.workers)
-    local = None
-    if free is not None and how == "local":
-        local = _local(job, free, halves, options.workers, record)
-    if windows is not None:
-        scatter = windows.scatter(_snr(FieldWork(job, windows.boxes[0].shape)), halves)
-    else:
-        assert free is not None
-        scatter = _scatter(job, free, halves, options.workers)
-    if not scatter > 0:
-        record.warn("there are too few source-free pixels to calibrate the variance on; it is left as it is")
-        return None
-    return Calibration(_believed(scatter**2, windows is not None, record), local)
+    with record.timed("noise"):
+        local, pixels = None, chosen
+        if pixels is None or how == "local":
+            bits = subtraction.masks.bits({*options.bad_planes, *options.replace_planes})
+            free = FreePixels((subtraction.science, subtraction.template), subtraction.masks, bits, options.workers)
+            local = _local(job, free, halves, options.workers, record) if how == "local" else None
+            pixels = free.sample(halves) if pixels is None else pixels
+        factor = pixels.scatter(_snr(FieldWork(job, pixels.boxes[0].shape))) ** 2
+        if pixels.pixels < _FEWEST_PIXELS or not factor > 0:
+            record.warn("there are too few source-free pixels to calibrate the variance on; it is left as it is")
+            return None
+        return Calibration(_believed(factor, chosen is not None, record), local)
 
 
 def _snr(work: FieldWork) -> Callable[[Box], Array]:
@@ -121,28 +123,6 @@ def _snr(work: FieldWork) -> Callable[[Box], Array]:
         return np.where(usable, image - level, np.nan) / np.sqrt(np.where(usable, variance, 1))
 
     return snr
-
-
-def _scatter(job: Job, free: FreePixels, halves: Halves, threads: int) -> float:
-    """Robust standard deviation on windows spread over the field; NaN if there are too few pixels."""
-    boxes = sample_boxes(job.shape)[:MOST_WINDOWS]
-    snr = _snr(FieldWork(job, boxes[0].shape))
-
-    def residuals(box: Box) -> Array:
-        values = snr(box)[free(box) & halves.calibrated(box)]
-        values = values[np.isfinite(values)]
-        return values - level_of(values) if values.size else values
-
-    found: list[Array] = []
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(boxes), WINDOWS_AT_ONCE):
-            found += pool.map(residuals, boxes[start : start + WINDOWS_AT_ONCE])
-            if sum(map(len, found)) >= ENOUGH // 2:
-                break
-    values = np.concatenate(found)
-    if len(values) < _FEWEST_PIXELS:
-        return np.nan
-    return standard_deviation(values, whole=True) if free.coarse else 1.4826 * median(np.abs(values))
 
 
 def _believed(factor: float, measured: bool, record: Record) -> float:
@@ -197,8 +177,7 @@ def _local(job: Job, free: FreePixels, halves: Halves, threads: int, record: Rec
                 own = values[y[row] - box.y0 : y[row + 1] - box.y0, x[column] - box.x0 : x[column + 1] - box.x0]
                 used = own[np.isfinite(own)]
                 if len(used) >= _LEAST * own.size:
-                    away = np.abs(used - level_of(used))
-                    scatter = standard_deviation(used, whole=True) if free.coarse else 1.4826 * median(away)
+                    scatter = standard_deviation(used, whole=True) if free.coarse else robust_scatter(used)
                     variances[row, column], counts[row, column] = scatter**2, len(used)
 
     with ThreadPoolExecutor(threads) as pool:

@@ -336,8 +336,10 @@ def _run(
     if options.sci_gain is not None or options.tmpl_gain is not None:
         with record.timed("noise"):
             subtraction = with_photon_noise(subtraction, options, record)
-    with record.timed("noise"):
-        subtraction, background = without_background(subtraction, options, record)
+    background = None
+    if options.background is not None:
+        with record.timed("noise"):
+            subtraction, background = without_background(subtraction, options.background, options, record)
     whitening = whitening_of(subtraction, options, record)
     job = whitening.job
     product = Product(

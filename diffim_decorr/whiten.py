@@ -17,10 +17,10 @@ from diffim_decorr.geometry import Box
 from diffim_decorr.images.background import LocalBackground, local_background
 from diffim_decorr.images.masks import plane_bits
 from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.noise.chosen import ChosenPixels
 from diffim_decorr.noise.correlation import correlation_function, max_abs_rho
 from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.models import MODELS, Noise
-from diffim_decorr.noise.windows import SourceFreeWindows
 from diffim_decorr.options import Options
 from diffim_decorr.psi.build import Decorrelation, build_decorrelation, variation
 from diffim_decorr.psi.sampler import Recipe
@@ -77,17 +77,17 @@ def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> 
     background = local_background(subtraction.difference, (noise.svar + noise.tvar) ** 0.5)
     job = _job(subtraction, noise, decorrelation, options, background)
     halves, residual = Halves.of(subtraction.shape), None
-    fitted = noise.windows is not None and not options.score
-    if noise.windows is not None and not options.score:
+    # What is fitted to the difference is fitted to half of its pixels, so that the others can judge it.
+    fitted = None if noise.windows is None or options.score else noise.windows.half(halves)
+    if fitted is not None:
         with record.timed("noise"):
-            residual = _residual(job, noise.windows, halves)
+            residual = _residual(job, fitted)
         if residual is not None:
             with record.timed("psi"):
                 further = replace(recipe, residual=residual)
                 decorrelation = _decorrelation(subtraction, noise, options, further, record.steps("psi"))
             job = _job(subtraction, noise, decorrelation, options, background)
-    with record.timed("noise"):
-        calibration = calibration_of(job, subtraction, noise.windows, options, record)
+    calibration = calibration_of(job, subtraction, fitted, halves, options, record)
     record.noise = replace(
         record.noise,
         residual_max_abs_rho=None if residual is None else max_abs_rho(residual),
@@ -97,7 +97,8 @@ def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> 
     if calibration is not None:
         job = _job(subtraction, noise, decorrelation, options, background, calibration)
     record.psi = decorrelation.figures()
-    return Whitening(noise, decorrelation, job, calibration, halves if fitted or calibration is not None else None)
+    unjudged = fitted is not None or calibration is not None
+    return Whitening(noise, decorrelation, job, calibration, halves if unjudged else None)
 
 
 def _decorrelation(
@@ -208,11 +209,11 @@ def _spread(kernel: SpatialKernel, field: Box) -> Array:
     return largest
 
 
-def _residual(job: Job, windows: SourceFreeWindows, halves: Halves) -> Array | None:
+def _residual(job: Job, chosen: ChosenPixels) -> Array | None:
     """The correlation function that ψ leaves in the difference, if it is significant."""
     # Of the image alone.
-    work = FieldWork(replace(job, variances=()), windows.boxes[0].shape)
-    covariance, pixels = windows.covariance(lambda box: work.pixels(box)[0], halves)
-    rho, variance, _ = correlation_function(covariance, pixels)
-    significant = variance > 0 and max_abs_rho(rho) >= _SIGNIFICANT / np.sqrt(pixels)
+    work = FieldWork(replace(job, variances=()), chosen.boxes[0].shape)
+    covariance = chosen.covariance(lambda box: work.pixels(box)[0])
+    rho, variance, _ = correlation_function(covariance, chosen.pixels)
+    significant = variance > 0 and max_abs_rho(rho) >= _SIGNIFICANT / np.sqrt(chosen.pixels)
     return rho if significant else None

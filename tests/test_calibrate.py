@@ -78,8 +78,8 @@ def test_variances_that_vary() -> None:
     product = result.product.calibration
     assert product is not None
     found = product.at(np.arange(SHAPE[0]), np.arange(SHAPE[1]))
-    # The error of a cell of 128 pixels, of which half count, is 2.6 %, and 1 % of a sum over 3 x 3, which smears a bump of
-    # 150 pixels by a fourth, 0.07 at its middle, and has half a cell's slope to one side only at the borders.
+    # The error of a cell of 128 pixels, of which half count, is 2.6 %, and 1 % of a sum over 3 x 3, which smears a bump
+    # of 150 pixels by a fourth, 0.07 at its middle, and has the slope to one side only at the borders.
     assert np.std(found / TRUTH) < 0.04
     assert np.abs(found / TRUTH - 1).max() < 0.12
     everywhere = made(TRUTH, calibrate="global")

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.union import MaskUnion
+from diffim_decorr.noise.chosen import ChosenPixels, flattened, valid_pixels
 from diffim_decorr.noise.correlation import quick_median
-from diffim_decorr.noise.robust import is_coarse, level_of
+from diffim_decorr.noise.halves import Halves
+from diffim_decorr.noise.robust import is_coarse
 from diffim_decorr.noise.sources import SOURCE_REACH, mask_sources, smoothed, typical
-from diffim_decorr.noise.windows import WINDOWS_AT_ONCE, sample_boxes
+from diffim_decorr.noise.windows import ENOUGH, MOST_WINDOWS, WINDOWS_AT_ONCE, sample_boxes
 
 __all__ = ("FreePixels",)
 
@@ -36,7 +38,7 @@ class FreePixels:
     """
 
     def __init__(self, exposures: Sequence[Exposure], masks: MaskUnion, bad_bits: np.int32, threads: int) -> None:
-        self._exposures, self._masks, self._bits = exposures, masks, bad_bits
+        self._exposures, self._masks, self._bits, self._threads = exposures, masks, bad_bits, threads
         boxes = sample_boxes(exposures[0].shape)[:WINDOWS_AT_ONCE]
         # What stands out is judged by the scatter of a sample: a window may be full of sources.
         with ThreadPoolExecutor(threads) as pool:
@@ -54,19 +56,25 @@ class FreePixels:
             mask_sources(use, smoothed(image), sigma)
         return use[box.shifted(-seen.x0, -seen.y0).slices]
 
+    def sample(self, halves: Halves) -> ChosenPixels:
+        """Those of the half that is calibrated on, in windows over the field, as many as it takes."""
+        boxes = sample_boxes(self._exposures[0].shape)[:MOST_WINDOWS]
+        use: list[Array] = []
+        with ThreadPoolExecutor(self._threads) as pool:
+            for start in range(0, len(boxes), WINDOWS_AT_ONCE):
+                batch = boxes[start : start + WINDOWS_AT_ONCE]
+                use += pool.map(lambda box: self(box) & halves.calibrated(box), batch)
+                if sum(int(own.sum()) for own in use) >= ENOUGH // 2:
+                    break
+        return ChosenPixels(boxes[: len(use)], use, self._threads, self.coarse)
+
     def _read(self, box: Box) -> tuple[Array, list[Array]]:
         """Pixels with data that are not masked, and the images, their level taken off, 0 elsewhere."""
+        valid, images = valid_pixels(box, self._exposures, ())
         bits = self._masks.set_bits(box)
-        valid = np.ones(box.shape, dtype=bool) if bits is None else (bits & self._bits) == 0
-        images = [exposure.image_plane.read(box).astype(np.float32, copy=False) for exposure in self._exposures]
-        for exposure, image in zip(self._exposures, images, strict=True):
-            missing = exposure.absent(image)
-            if missing is not None:
-                valid &= ~missing
-        levels = [np.float32(level_of(image[valid])) if valid.any() else np.float32(0) for image in images]
-        return valid, [
-            np.where(valid, image - level, np.float32(0)) for image, level in zip(images, levels, strict=True)
-        ]
+        if bits is not None:
+            valid &= (bits & self._bits) == 0
+        return valid, flattened(valid, images)
 
     def _scatters(self, box: Box) -> tuple[list[float], bool]:
         valid, images = self._read(box)

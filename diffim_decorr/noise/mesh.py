@@ -46,15 +46,19 @@ class _Cells(NamedTuple):
     pixels: Array
 
 
-def without_background(subtraction: Subtraction, options: Options, record: Record) -> tuple[Subtraction, Mesh | None]:
-    """A subtraction whose difference has no background, and what that was, if it is to be taken off.
+def without_background(
+    subtraction: Subtraction, size: int, options: Options, record: Record
+) -> tuple[Subtraction, Mesh]:
+    """A subtraction whose difference has no background, and what that was.
 
     Parameters
     ----------
     subtraction
         The inputs.
+    size
+        Of the cells, in pixels.
     options
-        How large the cells are, and which masks matter.
+        Which masks matter, and the number of threads.
     record
         Takes the figures of the background, and what the user should know of it.
 
@@ -63,9 +67,6 @@ def without_background(subtraction: Subtraction, options: Options, record: Recor
     InputError
         If there is no pixel to measure it from.
     """
-    size = options.background
-    if size is None:
-        return subtraction, None
     difference = subtraction.difference
     measured = _measured(subtraction, size, options)
     empty = measured.pixels == 0

@@ -19,6 +19,7 @@ from diffim_decorr.kernels.grid import GridCoefficients
 from diffim_decorr.noise.correlation import max_abs_rho
 from diffim_decorr.noise.estimate import PlaneNoise, plane_noise
 from diffim_decorr.noise.field import NoiseField
+from diffim_decorr.noise.likelihood import Likelihood
 from diffim_decorr.noise.ratio import local_noise
 from diffim_decorr.noise.windows import SourceFreeWindows
 from diffim_decorr.options import SIDES, NoiseModelName, Options
@@ -95,7 +96,10 @@ class Measured(NoiseModel):
         exposures = (subtraction.science, subtraction.template, *(c.exposure for c in subtraction.contributions))
         images = {id(e): e for e in exposures if e is not None and e is not subtraction.difference}
         windows = SourceFreeWindows(list(images.values()), options.bad_planes, options.workers)
-        return _noise(subtraction, options, record, windows)
+        noise = _noise(subtraction, options, record, windows)
+        if not options.score:  # nothing is measured on the difference then
+            windows.leave_out(Likelihood(subtraction.sides, subtraction.kernels, noise.field))
+        return noise
 
 
 #: The models by their names.

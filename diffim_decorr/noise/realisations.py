@@ -17,10 +17,10 @@ from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.masks import any_of
 from diffim_decorr.noise.background import measured_variance
-from diffim_decorr.noise.correlation import correlation_function, lagged_products
+from diffim_decorr.noise.chosen import covariance_of, products_of, residuals_of, robust_scatter
+from diffim_decorr.noise.correlation import correlation_function
 from diffim_decorr.noise.measured import MeasuredNoise
 from diffim_decorr.noise.plane_level import PlaneLevel
-from diffim_decorr.noise.robust import median
 from diffim_decorr.noise.windows import ENOUGH, MOST_WINDOWS, sample_boxes
 from diffim_decorr.options import Options
 from diffim_decorr.record import Record
@@ -29,7 +29,6 @@ __all__ = ("realised_noise",)
 
 Array = NDArray[Any]
 
-_MAX_LAG = 20
 _FEWEST = 3000
 # Of a million pixels of Gaussian noise 0.002 are beyond so many σ.
 _BEYOND, _MOST_BEYOND, _FEW = 6.0, 1e-5, 3
@@ -42,8 +41,7 @@ class _Window(NamedTuple):
     """What a window of a realisation tells: lagged products, pairs of pixels, pixels in units of the noise where the
     variance plane has its background's value."""
 
-    products: Array
-    pairs: Array
+    products: tuple[Array, Array]
     residuals: Array
 
 
@@ -96,11 +94,10 @@ def realised_noise(
             if doubt:
                 record.warn(doubt)
             parts += found
-    covariance = np.sum([part.products for part in parts], axis=0)
-    covariance /= np.maximum(np.sum([part.pairs for part in parts], axis=0), 1.0)
+    covariance = covariance_of([part.products for part in parts])
     residuals = np.concatenate([part.residuals for part in parts])
     correlation, variance, plateau = correlation_function(covariance, len(residuals))
-    robust = (1.4826 * median(np.abs(residuals))) ** 2 - plateau * variance
+    robust = robust_scatter(residuals) ** 2 - plateau * variance
     if not (variance > 0 and robust > 0):
         raise InputError(
             f"{images[0].name}: is no image of noise: its pixels are correlated as much far apart as near each other"
@@ -135,15 +132,12 @@ def _window(image: Exposure, own: Exposure, level: PlaneLevel | None, options: O
         known = level.known(variance)
         use &= known
         pixels = pixels / np.sqrt(np.where(known, variance, level.level) / level.level, dtype=np.float32)
-    centre = np.float32(np.mean(pixels[use], dtype=np.float64)) if use.any() else np.float32(0)
-    flat = np.where(use, pixels - centre, np.float32(0))
-    products, pairs = (lagged_products(plane[None], _MAX_LAG) for plane in (flat, use.astype(np.float32)))
-    return _Window(products, pairs, flat[use])
+    return _Window(products_of(pixels, use), residuals_of(pixels, use))
 
 
 def _is_spoilt(image: Exposure, residuals: Array) -> str | None:
     """What is to be said of an image of noise (k,) that has something else in it."""
-    beyond = int(np.count_nonzero(np.abs(residuals) > _BEYOND * 1.4826 * median(np.abs(residuals))))
+    beyond = int(np.count_nonzero(np.abs(residuals) > _BEYOND * robust_scatter(residuals)))
     if beyond <= max(_MOST_BEYOND * len(residuals), _FEW):
         return None
     return (

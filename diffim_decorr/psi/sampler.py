@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from diffim_decorr.errors import InputError
 from diffim_decorr.fft import even_window, inverse, inverse_window, kernel_transform
 from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.noise.correlation import positive
 from diffim_decorr.noise.field import NoiseField
 from diffim_decorr.psi.filters import score_filter, squared, whitening_filter
 from diffim_decorr.psi.nodes import Places
@@ -23,7 +24,6 @@ __all__ = ("Recipe", "Sampler", "Spectra", "mirrored")
 Array = NDArray[Any]
 
 _SMALLEST_RESIDUAL = 0.5
-_SMALLEST_POWER = 2e-3  # of a measured noise spectrum, relative to its largest value
 # Values that are worked on at once, few enough to stay in the cache of one core, and those of spectra at some places.
 _AT_ONCE, _AT_A_TIME = 1 << 14, 1 << 19
 _EVEN = 1e-14  # of a transform's imaginary part relative to its real one, below which the kernel is even
@@ -131,12 +131,8 @@ class Sampler:
         return within_memory(threads, each, _BUDGET)
 
     def _spectrum(self, rho: Array) -> Array:
-        """Power spectrum of noise with a measured correlation function, which need not be exactly positive."""
-        spectrum = kernel_transform(rho, (self.size, self.size)).real
-        # A floor that sets in smoothly: a sharp one would make ψ ring.
-        floor = _SMALLEST_POWER * spectrum.max()
-        floored: Array = (spectrum + np.hypot(spectrum, 2 * floor)) / 2
-        return floored
+        """Power spectrum of noise with a measured correlation function."""
+        return positive(kernel_transform(rho, (self.size, self.size)).real)
 
     def _residual_filter(self) -> tuple[Array | None, float]:
         """The filter for what a first ψ left, and by how much it changes the variance beyond what the model says."""
