@@ -83,7 +83,8 @@ def test_variances_that_vary() -> None:
     assert np.std(found / TRUTH) < 0.04
     assert np.abs(found / TRUTH - 1).max() < 0.12
     everywhere = made(TRUTH, calibrate="global")
-    assert everywhere.qa.cell_spread.value > 0.06
+    # Half of the spread of the variance.
+    assert everywhere.qa.cell_spread.value > 0.04
     assert result.qa.cell_spread.value < 0.02
     assert result.qa.snr_std == pytest.approx(1, abs=0.01)
     assert result.record.noise.calibration_spread == pytest.approx(np.std(TRUTH / TRUTH.mean()), rel=0.15)
