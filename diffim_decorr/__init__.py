@@ -10,6 +10,7 @@ from diffim_decorr._version import __version__
 if TYPE_CHECKING:
     from diffim_decorr.apply import apply_psi, apply_psi_at
     from diffim_decorr.assessment import Assessment, assess
+    from diffim_decorr.detect.maps import SnrMaps, snr_maps
     from diffim_decorr.difference.contributions import Contribution
     from diffim_decorr.difference.matching import MatchingKernel
     from diffim_decorr.errors import DecorrWarning, InputError, UsageError
@@ -43,6 +44,7 @@ _HOMES = {
     "QualityFigures": "qa.figures",
     "Record": "record",
     "Result": "result",
+    "SnrMaps": "detect.maps",
     "SpatialKernel": "kernels.spatial",
     "UsageError": "errors",
     "apply_psi": "apply",
@@ -53,6 +55,7 @@ _HOMES = {
     "read_kernel": "io.kernels.registry",
     "read_psf": "io.psfs",
     "read_psi": "io.psi",
+    "snr_maps": "detect.maps",
     "write_grid_kernel": "io.kernels.grid",
     "write_kernel_table": "io.kernels.table",
 }
@@ -70,6 +73,7 @@ __all__ = (
     "QualityFigures",
     "Record",
     "Result",
+    "SnrMaps",
     "SpatialKernel",
     "UsageError",
     "__version__",
@@ -81,6 +85,7 @@ __all__ = (
     "read_kernel",
     "read_psf",
     "read_psi",
+    "snr_maps",
     "write_grid_kernel",
     "write_kernel_table",
 )

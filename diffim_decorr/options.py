@@ -17,6 +17,7 @@ __all__ = (
     "BAD_PLANES",
     "REPLACED_PLANES",
     "SIDES",
+    "UNUSABLE_PLANES",
     "ApplyOptions",
     "CalibrateName",
     "CommandOptions",
@@ -29,6 +30,7 @@ __all__ = (
     "OutputOptions",
     "QaOptions",
     "Side",
+    "SnrOptions",
 )
 
 Side = Literal["template", "science"]
@@ -42,6 +44,9 @@ CalibrateName = Literal["none", "global", "local"]
 BAD_PLANES = ("INTRP", "EDGE", "DETECTED", "SAT", "CR", "BAD", "NO_DATA", "DETECTED_NEGATIVE")
 # Replaced by the background before filtering, so that they do not ring over their neighbours.
 REPLACED_PLANES = ("NO_DATA", "SAT", "CR", "BAD")
+# Planes of a result whose pixels tell nothing of the sky. Those that say that there is something (DETECTED) are not
+# among them.
+UNUSABLE_PLANES = ("NO_DATA", "SAT", "CR", "BAD", "EDGE", "DECORR_BAD", "DECORR_FILLED")
 
 
 @documented
@@ -422,6 +427,9 @@ class CommandOptions(Declared):
         None, "Also draw what was found of the result on one page, as PNG, PDF or SVG.", metavar="PICTURE"
     )
     report: str | None = option(None, "Also write a page with figures and pictures of the result.", metavar="PAGE.html")
+    snr: str | None = option(
+        None, "Also write maps of flux, error and S/N of point sources, as decorr snr does.", metavar="MAPS.fits"
+    )
 
 
 @documented
@@ -503,6 +511,63 @@ class QaOptions(Declared):
             raise OptionError("{kernel} needs {sci} and {tmpl}")
         if self.tmpl is not None and self.sci is None:
             raise OptionError("{tmpl} needs {sci}")
+
+
+@documented
+@dataclass(frozen=True, repr=False)
+class SnrOptions(Declared):
+    """How the flux of a point source is measured at every pixel."""
+
+    psf: str | None = option(
+        None,
+        "PSF of the input that was not convolved, as for decorr run; of an image without a decorrelation kernel, its "
+        "own. An image, a grid, or a PSFEx model.",
+        metavar="FILE",
+        unset="the one in the file",
+        card="DCMPSF",
+        comment="PSF asked for",
+    )
+    fwhm: float | None = option(
+        None,
+        "Take a Gaussian of this FWHM for that PSF.",
+        low=0.5,
+        high=100,
+        metavar="PX",
+        card="DCMFWHM",
+        comment="[pixel] FWHM of a Gaussian for the PSF",
+    )
+    variance: str | None = option(None, "Variance image of IMAGE.", metavar="FILE", card="DCMVAR")
+    noise: str | None = option(None, "Standard deviation image of IMAGE.", metavar="FILE", card="DCMSIG")
+    weight: str | None = option(None, "Inverse variance image of IMAGE.", metavar="FILE", card="DCMWGT")
+    mask: str | None = option(None, "Mask of IMAGE.", metavar="FILE", card="DCMMASK")
+    unusable_planes: tuple[str, ...] = option(
+        UNUSABLE_PLANES,
+        "Mask planes whose pixels have no weight, or none.",
+        metavar="A,B,…",
+        card="DCMUNUSE",
+        comment="planes without weight",
+    )
+    least_weight: float = option(
+        0.5,
+        "Pixels are flagged where less than this share of the PSF's weight fell on pixels that have some.",
+        low=0,
+        high=1,
+        metavar="F",
+        card="DCMLEAST",
+        comment="share of the PSF's weight that does not flag",
+    )
+    threads: int | None = again(Options, "threads", card="", comment="")
+    max_memory: float = again(Options, "max_memory", card="", comment="")
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The names of the files that go with the image."""
+        named = ("psf", "variance", "noise", "weight", "mask")
+        return {name: getattr(self, name) for name in named if getattr(self, name) is not None}
+
+    def check(self) -> None:
+        if self.psf is not None and self.fwhm is not None:
+            raise OptionError("{psf} and {fwhm} exclude each other")
 
 
 @documented

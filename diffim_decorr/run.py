@@ -174,6 +174,7 @@ def decorrelate_files(
     others: Sequence[Declared] = (),
     command: str = "",
     guarded: Sequence[str] = (),
+    psf_needed: bool = False,
     progress: Progress | None = None,
 ) -> tuple[str, Record]:
     """Whiten the noise of a difference image in a file, and write the result to another.
@@ -190,6 +191,8 @@ def decorrelate_files(
         The command line, to be recorded.
     guarded
         Files that must not be overwritten, besides all that are read.
+    psf_needed
+        Whether the result is of no use without its PSF.
     progress
         As in `decorrelate`.
 
@@ -218,7 +221,7 @@ def decorrelate_files(
         layout=output.layout,
         with_background=output.write_background,
     )
-    return path, _run_files(files, inputs, options, (output, *others), create, progress, command)
+    return path, _run_files(files, inputs, options, (output, *others), create, progress, command, psf_needed)
 
 
 def decorrelate_mosaic(
@@ -354,8 +357,9 @@ def _run(
         tuple(part.halo for part in job.parts),
         tuple(part.error for part in job.parts),
         subtraction.unit != 1,
-        None if background is None else background.scaled(1 / subtraction.unit),
-        None if whitening.calibration is None else whitening.calibration.map,
+        _psf_input(subtraction, whitening.decorrelation.psi),
+        background=None if background is None else background.scaled(1 / subtraction.unit),
+        calibration=None if whitening.calibration is None else whitening.calibration.map,
     )
     with create(product) as output:
         sink = in_unit(output, subtraction.unit)
@@ -393,6 +397,14 @@ def _run(
     return output
 
 
+def _psf_input(subtraction: Subtraction, psi: SpatialKernel) -> Array | SpatialKernel | None:
+    """PSF before ψ, where with a ψ that varies it tells more than what becomes of it at some positions."""
+    source = subtraction.point_source
+    if not source or psi.is_constant:
+        return None
+    return composed_psf((*source, SpatialKernel.identity()), subtraction.shape).psf
+
+
 def _run_files(
     files: dict[str, str],
     inputs: InputOptions,
@@ -401,12 +413,18 @@ def _run_files(
     create: Callable[[Product], AbstractContextManager[OutputFile]],
     progress: Progress | None,
     command: str,
+    psf_needed: bool = False,
 ) -> Record:
     """Read one exposure and its companions, and write the result to the output that is created."""
     start = time.perf_counter()
     record = Record((inputs, options, *others), files, command=command, progress=progress)
     with record.timed("read"):
         subtraction = _read(files, inputs, options)
+        if psf_needed and not subtraction.point_source:
+            raise InputError(
+                f"{files['difference']}: the PSF of the result is not known, without which there is no S/N of point "
+                "sources (--psf FILE gives that of the input that was not convolved)"
+            )
         named = dict.fromkeys([*files.values(), *inputs.files])
         record.prints = {name: fingerprint(split_spec(name)[0]) for name in named}
     _run(subtraction, options, record, create)

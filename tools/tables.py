@@ -9,7 +9,15 @@ import sys
 from pathlib import Path
 
 from diffim_decorr.declare import Declared, Option, declared
-from diffim_decorr.options import ApplyOptions, CommandOptions, InputOptions, KernelOptions, Options, OutputOptions
+from diffim_decorr.options import (
+    ApplyOptions,
+    CommandOptions,
+    InputOptions,
+    KernelOptions,
+    Options,
+    OutputOptions,
+    SnrOptions,
+)
 from diffim_decorr.simulate.options import SimulationOptions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,6 +99,7 @@ TABLES = {
     "run": (InputOptions, Options, OutputOptions, CommandOptions),
     "apply": (ApplyOptions, OutputOptions, CommandOptions),
     "kernel": (KernelOptions,),
+    "snr": (SnrOptions,),
     "simulate": (SimulationOptions,),
 }
 

@@ -21,6 +21,7 @@ __all__ = ("cli", "main")
 _COMMANDS = {
     "run": "Whiten the noise of a difference image.",
     "apply": "Convolve companion images with the kernel that a run stored.",
+    "snr": "Measure flux, error and S/N of point sources at every pixel.",
     "qa": "Judge the noise of any difference image.",
     "report": "Write an index over many results.",
     "config": "Print the options that made an output, as a file for --config.",

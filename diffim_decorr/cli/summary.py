@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from diffim_decorr.options import LayoutName
     from diffim_decorr.record import Record
 
-__all__ = ("SCHEMA", "print_extensions", "print_json", "print_summary", "skipped_of", "summary_of")
+__all__ = ("SCHEMA", "print_extensions", "print_json", "print_summary", "skipped_of", "snr_summary", "summary_of")
 
 #: Version of the JSON object's form: what means something else gets a new number.
 SCHEMA = 1
@@ -26,6 +26,11 @@ def summary_of(record: Record, path: str | None = None, layout: LayoutName = "ls
         summary |= _files(path, layout)
     tree = record.tree()
     return summary | {"mode": "spatial" if tree["options"].get("spatial") else "constant"} | tree
+
+
+def snr_summary(record: Record, path: str) -> dict[str, Any]:
+    """The object of ``decorr snr``."""
+    return {"schema": SCHEMA, "version": __version__, "output": path, **record.tree()}
 
 
 def skipped_of(path: str, layout: LayoutName, warnings: list[str]) -> dict[str, Any]:

@@ -55,12 +55,20 @@ def unit_cards(header: fits.Header | None, squared: bool = False) -> list[fits.C
 
 def _inherited(header: fits.Header | None) -> Iterator[fits.Card]:
     """The difference's cards, but for axes that the output has not."""
-    for card in [] if header is None else readable_cards(header):
+    for card in [] if header is None else _axes_first(list(readable_cards(header))):
         axes = AXIS_CARD.fullmatch(card.keyword)
         if card.keyword.startswith("WCSAXES"):
             yield fits.Card(card.keyword, 2, card.comment)
         elif card.keyword and (axes is None or set(axes.groups()) <= {"1", "2", None}):
             yield card
+
+
+def _axes_first(cards: list[fits.Card]) -> list[fits.Card]:
+    """Cards with WCSAXES before all others of the WCS, as the standard (8.2) has it; it may come from another HDU."""
+    axes = [card for card in cards if card.keyword.startswith("WCSAXES")]
+    others = [card for card in cards if not card.keyword.startswith("WCSAXES")]
+    first = next((k for k, card in enumerate(others) if WCS_CARD.fullmatch(card.keyword)), len(others))
+    return others[:first] + axes + others[first:]
 
 
 def card_of(keyword: str, value: Any, comment: str) -> fits.Card:

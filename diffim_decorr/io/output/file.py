@@ -21,7 +21,7 @@ from diffim_decorr.io.checksum import add_words, fold, set_checksum
 from diffim_decorr.io.extensions import Place
 from diffim_decorr.io.output.cards import LONG_STRINGS, card_of, empty_primary, unit_cards, wcs_cards
 from diffim_decorr.io.output.hdus import coefficient_table, image_hdu, psf_hdus, qa_hdu
-from diffim_decorr.io.output.layouts import LAYOUTS, Layout
+from diffim_decorr.io.output.layouts import Layout, layout_of
 from diffim_decorr.io.output.product import Product
 from diffim_decorr.io.output.provenance import primary_header, provenance_cards
 from diffim_decorr.io.output.rows import write_image
@@ -38,7 +38,7 @@ Array = NDArray[Any]
 # more or fewer what comes after them is moved, for a header has no room to spare but in blank cards.
 _LATER_CARDS = 21
 _CHECKSUM_CARDS = 2
-_BITPIX = {"IMAGE": -32, "MASK": 32, "VARIANCE": -32}
+_BITPIX = {"IMAGE": -32, "MASK": 32, "VARIANCE": -32, "SNR": -32}
 
 
 class OutputFile:
@@ -85,7 +85,8 @@ class OutputFile:
         self._bitpix = {**_BITPIX, "VARIANCE": -64} if product.wide and not layout.sigma else _BITPIX
         self._headers = {role: self._plane_header(role) for role in roles}
         self._sums = dict.fromkeys(self._headers, 0)
-        later = _CHECKSUM_CARDS + (_LATER_CARDS if product.psi is not None and product.record.quality is None else 0)
+        judged = product.psi is not None and product.record.quality is None
+        later = _CHECKSUM_CARDS + (_LATER_CARDS if judged else product.later)
         self._room = len(self._lead().tostring(padding=False)) + later * 80
         self._room += -self._room % BLOCK
         if not self._leading:
@@ -109,7 +110,7 @@ class OutputFile:
         product: Product,
         *,
         overwrite: bool,
-        layout: LayoutName = "lsst",
+        layout: LayoutName | Layout = "lsst",
         with_background: bool = False,
     ) -> Iterator[OutputFile]:
         """Write a file beside its place, and move it there once all went well.
@@ -123,7 +124,7 @@ class OutputFile:
         overwrite
             Whether a file that is there may be replaced.
         layout
-            One of `LAYOUTS`.
+            One of `LAYOUTS`, or another.
         with_background
             Whether the background that was taken off is stored.
 
@@ -135,9 +136,9 @@ class OutputFile:
             Naming the output, if it cannot be written to its end.
         """
         with open_drafts(path, layout, overwrite=overwrite) as by_role:
-            if LAYOUTS[layout].separate:
+            if layout_of(layout).separate:
                 by_role["PSI"].append(empty_primary())
-            output = cls(by_role, product, LAYOUTS[layout], with_background=with_background)
+            output = cls(by_role, product, layout_of(layout), with_background=with_background)
             try:
                 yield output
             finally:
@@ -156,7 +157,7 @@ class OutputFile:
         return cards
 
     def _companions(self, psf: Array | SpatialKernel | None) -> Iterator[bytes]:
-        """PSI_BASIS, PSI_COEFFS, PSF and QA; the first says how ψ was made if nothing else does."""
+        """PSI_BASIS, PSI_COEFFS, PSF, PSF_INPUT and QA; the first says how ψ was made if nothing else does."""
         product, version = self._product, None if self._place is None else self._place.number
         if product.psi is not None:
             provenance = [fits.Card(*LONG_STRINGS), *self._provenance()] if self._leading else []
@@ -166,6 +167,8 @@ class OutputFile:
             )
         if psf is not None:
             yield from psf_hdus(psf, product.xy0, version)
+        if product.psf_input is not None:
+            yield from psf_hdus(product.psf_input, product.xy0, version, "PSF_INPUT")
         if isinstance(product.record.quality, QualityFigures):
             yield qa_hdu(product.record.quality, version)
 
@@ -190,7 +193,7 @@ class OutputFile:
             cards.append(("EXTNAME", name, "extension name"))
         if place is not None and name:
             cards.append(("EXTVER", version, "extension version"))
-        if name == role:  # what LSST files tell their HDUs apart by
+        if name == role != "SNR":  # what LSST files tell their HDUs apart by
             cards.append(("EXTTYPE", role, "what the plane is"))
         return cards
 
@@ -199,7 +202,7 @@ class OutputFile:
         for item in wcs_cards(self._product.header):
             header.append(item, end=True)
         squared = role == "VARIANCE" and not self._layout.sigma
-        if role != "MASK":
+        if role not in ("MASK", "SNR"):
             header.extend(unit_cards(self._product.header, squared))
         if role == "VARIANCE":  # as CCDData.read looks for it
             header["UTYPE"] = ("VarianceUncertainty" if squared else "StdDevUncertainty", "kind of uncertainty")
@@ -225,7 +228,11 @@ class OutputFile:
         """Take rows of pixels, which are overwritten."""
         if self._layout.sigma:
             variance = np.sqrt(variance, out=variance).astype(np.float32, copy=False)
-        for role, rows in (("IMAGE", image), ("MASK", mask), ("VARIANCE", variance)):
+        planes = [("IMAGE", image), ("MASK", mask), ("VARIANCE", variance)]
+        if "SNR" in self._headers:
+            with np.errstate(invalid="ignore"):
+                planes.append(("SNR", image / variance))
+        for role, rows in planes:
             if role not in self._headers:
                 continue
             part = add_words(rows)
@@ -321,8 +328,8 @@ class OutputFile:
 
 
 @contextmanager
-def open_drafts(path: str, layout: LayoutName, *, overwrite: bool) -> Iterator[dict[str, Draft]]:
+def open_drafts(path: str, layout: LayoutName | Layout, *, overwrite: bool) -> Iterator[dict[str, Draft]]:
     """The files of an output by what they have."""
-    paths = LAYOUTS[layout].paths(path)
+    paths = layout_of(layout).paths(path)
     with drafts(list(dict.fromkeys(paths.values())), overwrite=overwrite) as by_path:
         yield {role: by_path[path] for role, path in paths.items()}

@@ -45,10 +45,17 @@ def write_kernel_image(
         fits.PrimaryHDU(pixels, header).writeto(temporary, overwrite=True, checksum=True)
 
 
-def write_psf_image(path: str, pixels: Array, source: str, at: tuple[float, float], overwrite: bool) -> None:
-    """Write a PSF at one position as an image; see `write_kernel_image` for the parameters."""
+def write_psf_image(
+    path: str, pixels: Array, source: str, at: tuple[float, float], response: bool, overwrite: bool
+) -> None:
+    """Write a PSF at one position as an image; see `write_kernel_image` for the parameters.
+
+    Whether it is that of a decorrelated image is recorded, for it must not be convolved with ψ once more.
+    """
     header = fits.Header([card_of("PSFFILE", source, "where the PSF is from")])
     header["PSFX"], header["PSFY"] = (at[0], "[pixel] where it was taken, 0-based"), (at[1], "[pixel]")
+    if response:
+        header["PSFRESP"] = (True, "PSF of a decorrelated image")
     with whole_file(path, overwrite) as temporary:
         fits.PrimaryHDU(pixels.astype(np.float32), header).writeto(temporary, overwrite=True, checksum=True)
 
