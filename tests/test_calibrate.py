@@ -87,7 +87,9 @@ def test_variances_that_vary() -> None:
     assert everywhere.qa.cell_spread.value > 0.04
     assert result.qa.cell_spread.value < 0.02
     assert result.qa.snr_std == pytest.approx(1, abs=0.01)
-    assert result.record.noise.calibration_spread == pytest.approx(np.std(TRUTH / TRUTH.mean()), rel=0.15)
+    # Of what was smoothed, and shrunk.
+    spread = np.std(TRUTH / TRUTH.mean())
+    assert 0.7 * spread < result.record.noise.calibration_spread < 1.1 * spread
 
 
 @pytest.mark.parametrize("seed", range(3))
