@@ -37,8 +37,11 @@ Side = Literal["template", "science"]
 SIDES: tuple[Side, Side] = ("science", "template")
 KernelFormat = Literal["delta", "hotpants", "sfft", "lsst", "lsst-images", "table", "grid", "image"]
 LayoutName = Literal["lsst", "sci-err-dq", "flat"]
-NoiseModelName = Literal["white", "measured"]
+NoiseModelName = Literal["white", "measured", "local"]
 CalibrateName = Literal["none", "global", "local"]
+
+_WARP = r"(bilinear|lanczos3|lanczos4|cubic|drizzle,(\d+\.?\d*|\.\d+)):.+"
+_WARP_FORM = "KIND:NATIVE, with a KIND of bilinear, lanczos3, lanczos4, cubic or drizzle,PIXFRAC, and a FITS file"
 
 # Left out of statistics, as in LSST's DecorrelateALKernelConfig.ignoreMaskPlanes.
 BAD_PLANES = ("INTRP", "EDGE", "DETECTED", "SAT", "CR", "BAD", "NO_DATA", "DETECTED_NEGATIVE")
@@ -79,7 +82,8 @@ class Options(Declared):
     )
     noise: NoiseModelName = option(
         "white",
-        "Take the inputs' noise for white, or measure its correlation on source-free pixels.",
+        "Take the inputs' noise for white, measure its correlation on source-free pixels, or let it vary over the "
+        "field as resampling made it (--sci-warp, --tmpl-warp).",
         card="DCNOISE",
         comment="noise model of the inputs",
     )
@@ -257,6 +261,8 @@ class Options(Declared):
     def check(self) -> None:
         if self.svar is not None and self.tvar is not None and not self.svar + self.tvar > 0:
             raise OptionError("{svar} and {tvar} cannot both be 0: there is no noise to decorrelate")
+        if self.noise == "local" and not self.spatial:
+            raise OptionError("{noise} local needs {spatial}: one kernel for all of the field cannot follow the noise")
         if self.spatial and self.kernel_at is not None:
             raise OptionError("{kernel_at} is for a constant decorrelation kernel; it has no meaning with {spatial}")
         if self.score and self.calibrate in ("global", "local"):
@@ -330,6 +336,27 @@ class InputOptions(Declared):
     inputs: str | None = option(
         None, "The images that were stacked on each side.", metavar="FILE.toml", card="DCINPUTS"
     )
+    sci_warp: tuple[str, ...] = option(
+        (),
+        "How SCI was resampled, for --noise local: KIND is bilinear, lanczos3, lanczos4, cubic or drizzle,PIXFRAC, and "
+        "NATIVE a file with the WCS of the pixels before; of a coadd repeated for each image.",
+        repeated=True,
+        pattern=_WARP,
+        form=_WARP_FORM,
+        metavar="KIND:NATIVE",
+        card="DCSWARP",
+        comment="how the science image was resampled",
+    )
+    tmpl_warp: tuple[str, ...] = option(
+        (),
+        "The same of TMPL.",
+        repeated=True,
+        pattern=_WARP,
+        form=_WARP_FORM,
+        metavar="KIND:NATIVE",
+        card="DCTWARP",
+        comment="how the template was resampled",
+    )
     psf: str | None = option(
         None,
         "PSF of the input that was not convolved: an image, a grid, or a PSFEx model.",
@@ -368,7 +395,8 @@ class InputOptions(Declared):
         known = declared(InputOptions).items()
         given = [(option.kind, getattr(self, name)) for name, option in known if option.names_file]
         listed = (value if kind == "files" else (value,) for kind, value in given if value is not None)
-        return [file for files in listed for file in files]
+        natives = [warp.partition(":")[2] for warp in (*self.sci_warp, *self.tmpl_warp)]
+        return [*(file for files in listed for file in files), *natives]
 
     def check(self) -> None:
         for one, other in (
@@ -377,6 +405,8 @@ class InputOptions(Declared):
             ("inputs", "all_ext"),
             ("sci_noise_image", "inputs"),
             ("tmpl_noise_image", "inputs"),
+            ("sci_noise_image", "sci_warp"),
+            ("tmpl_noise_image", "tmpl_warp"),
         ):
             if getattr(self, one) is not None and getattr(self, other):
                 raise OptionError(f"{{{one}}} and {{{other}}} exclude each other")

@@ -78,6 +78,9 @@ class Recipe:
             value = getattr(self.inputs, name)
             if option.names_file and value is not None:
                 changed[name] = [self._place(file) for file in value] if option.kind == "files" else self._place(value)
+            elif option.repeated:
+                pairs = (warp.partition(":") for warp in value)
+                changed[name] = tuple(f"{kind}:{self._place(native)}" for kind, _, native in pairs)
         images = {role: self._place(file) for role, file in self.images.items()}
         # The names of the images say which HDU was taken.
         return replace(self, images=images, inputs=replace(self.inputs, ext=None, **changed))

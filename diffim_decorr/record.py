@@ -182,6 +182,7 @@ class ImageNoise(Figures):
     max_abs_rho: float = figure("DCCORR", "noise correlation of image {}")
     plateau: float = figure("DCPLAT", "plateau taken off image {}")
     pixels: int = figure("DCMPIX", "source-free pixels of image {}")
+    phase_share: float | None = figure("DCPHASE", "of its warp's noise variation, image {}", default=None)
     measured_on: str = figure("DCMSRC", "what the noise of image {} is from", default="its pixels")
 
 

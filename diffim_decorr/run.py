@@ -34,6 +34,7 @@ from diffim_decorr.io.output.mosaic import MosaicFile
 from diffim_decorr.io.output.product import Product
 from diffim_decorr.io.psfs import read_psf
 from diffim_decorr.io.stacks import input_files, read_inputs
+from diffim_decorr.io.warps import read_warp
 from diffim_decorr.kernels.psf import PSF_TOLERANCE, composed_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.mesh import without_background
@@ -442,6 +443,10 @@ def _read(files: dict[str, str], inputs: InputOptions, options: Options) -> Subt
         )
         for role, side in (("science", "sci"), ("template", "tmpl"))
     )
+    science, template = (
+        exposure.with_warps([read_warp(warp, exposure) for warp in warps]) if warps else exposure
+        for exposure, warps in ((science, inputs.sci_warp), (template, inputs.tmpl_warp))
+    )
     difference = load_exposure(files["difference"], mask=inputs.diff_mask, dq_bad=inputs.dq_bad, is_difference=True)
     refuse_second_time(difference)
     if inputs.dq_bad is not None and all(e.mask_planes != {"BAD": 0} for e in (science, template, difference)):
@@ -483,6 +488,8 @@ def _checked_output(
     if output.write_background and options.background is None:
         raise UsageError("--write-background needs --background, without which no background is taken off")
     for side in ("sci", "tmpl"):
+        if getattr(inputs, f"{side}_warp") and options.noise != "local":
+            raise UsageError(f"--{side}-warp has a meaning with --noise local only")
         for kind in ("variance", "noise", "weight"):
             if getattr(options, f"{side}_gain") is not None and getattr(inputs, f"{side}_{kind}") is not None:
                 raise UsageError(f"--{side}-gain and --{side}-{kind} exclude each other")
@@ -504,4 +511,7 @@ def _at(files: dict[str, str], inputs: InputOptions, extension: str) -> tuple[di
     for name in ("sci_noise_image", "tmpl_noise_image"):
         if getattr(inputs, name) is not None:
             own[name] = [at_extension(file, extension) for file in getattr(inputs, name)]
+    for name in ("sci_warp", "tmpl_warp"):
+        pairs = (warp.partition(":") for warp in getattr(inputs, name))
+        own[name] = tuple(f"{kind}:{at_extension(native, extension)}" for kind, _, native in pairs)
     return named, replace(inputs, **own)

@@ -59,6 +59,7 @@ def plane_noise(
     record: Record,
     windows: SourceFreeWindows | None = None,
     unit: float = 1.0,
+    structure: Plane | None = None,
 ) -> PlaneNoise:
     """The noise of a contribution: as given, or that of its variance plane, or of its pixels.
 
@@ -76,6 +77,8 @@ def plane_noise(
         Source-free windows, if the noise is to be measured there.
     unit
         By what the pixels have been multiplied, for messages.
+    structure
+        By what the noise's variance is larger or smaller at each pixel than the variance plane has it.
 
     Raises
     ------
@@ -104,7 +107,7 @@ def plane_noise(
         if given is not None:
             measured = replace(measured, variance=given)
     elif windows is not None:
-        measured = windows.measure(exposure, level)
+        measured = windows.measure(exposure, level, structure)
         remark = plateau_warning(exposure.name, measured)
         if remark:
             record.warn(remark)

@@ -65,7 +65,7 @@ class Likelihood:
         if any(kernel.boxes and not any(b.contains(x, y) for b in kernel.boxes) for kernel in self.kernels):
             return None
         # Of a kernel, of the autocorrelation of another, and of that of the noise.
-        correlations = [rho.shape[0] // 2 for rho in self.noise.correlations if rho is not None]
+        correlations = [rho.shape[0] // 2 for rho in self.noise.usual if rho is not None]
         reach = 2 * max(max(kernel.shape) for kernel in (*self.sides, *self.kernels)) + max(correlations, default=0)
         grid = good_size(box.shape[0] + reach), good_size(box.shape[1] + reach)
         powers = self._powers(x, y, grid)
@@ -87,7 +87,7 @@ class Likelihood:
         )
         shares = field.relative(np.array([ratio]))[:, 0]
         powers = {side: np.zeros((grid[0], grid[1] // 2 + 1)) for side in SIDES}
-        for kernel, side, share, rho in zip(self.kernels, field.sides, shares, field.correlations, strict=True):
+        for kernel, side, share, rho in zip(self.kernels, field.sides, shares, field.usual, strict=True):
             power = share * np.abs(kernel_transform(kernel.at(x, y), grid)) ** 2
             powers[side] += power if rho is None else power * positive(kernel_transform(rho, grid).real)
         return [powers[side] for side in SIDES]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.absent import tie_step
 from diffim_decorr.images.exposure import Exposure
+from diffim_decorr.images.planes import Plane
 from diffim_decorr.noise.chosen import (
     ChosenPixels,
     covariance_of,
@@ -174,7 +175,9 @@ class SourceFreeWindows(ChosenPixels):
         scales, scatters = zip(*(_smoothed(flat, valid) for flat in flattened(valid, images)), strict=True)
         return _Loaded(valid, scales, scatters), images
 
-    def measure(self, exposure: Exposure, level: PlaneLevel | None = None) -> MeasuredNoise:
+    def measure(
+        self, exposure: Exposure, level: PlaneLevel | None = None, structure: Plane | None = None
+    ) -> MeasuredNoise:
         """Variance and correlation function of the background noise of one of the images.
 
         Parameters
@@ -184,6 +187,8 @@ class SourceFreeWindows(ChosenPixels):
         level
             Background value of its variance plane. With it the variance measured is the one that the noise has where
             the plane is at this level: the plane tells where there is more of it.
+        structure
+            By what the variance is larger or smaller at each pixel, besides.
 
         Raises
         ------
@@ -191,18 +196,13 @@ class SourceFreeWindows(ChosenPixels):
             If the image has no noise.
         """
 
-        number = next(k for k, other in enumerate(self._exposures) if other is exposure)
+        number = self._number(exposure)
         step = 0.0 if self.coarse else self._step(exposure)
         images, self._read[number] = self._read[number], []
 
         def told(k: int) -> tuple[tuple[Array, Array], Array]:
             box, image = self.boxes[k], images[k] if images else exposure.image_plane.read(self.boxes[k])
-            root = None
-            if level is not None and exposure.variance_plane is not None:
-                # What is brighter than the background has more noise, but the background itself is no noise.
-                variance = exposure.variance_plane.read(box)
-                known = np.where(level.known(variance), variance, level.level)
-                root = np.sqrt(known / level.level, dtype=np.float32)
+            root = _root(exposure, level, structure, box)
             pixels = _scaled(image, root)
             products = products_of(pixels, self._own[k][number])
             if step:
@@ -228,6 +228,21 @@ class SourceFreeWindows(ChosenPixels):
             )
         return MeasuredNoise(robust, correlation, plateau, self.pixels)
 
+    def _number(self, exposure: Exposure) -> int:
+        """Which of the images it is; its variances may be others."""
+        return next(k for k, other in enumerate(self._exposures) if other.image_plane is exposure.image_plane)
+
+    def scaled(
+        self, exposure: Exposure, level: PlaneLevel | None = None, most: int = MOST_WINDOWS
+    ) -> Iterator[tuple[Box, Array, Array]]:
+        """Pixels of one of the images in some of the windows, as `measure` takes them, and which of them it uses."""
+        number = self._number(exposure)
+        for k, box in enumerate(self.boxes[:most]):
+            pixels = _scaled(exposure.image_plane.read(box), _root(exposure, level, None, box))
+            use = self._own[k][number] & np.isfinite(pixels)
+            if use.any():
+                yield box, np.where(use, pixels - np.float32(level_of(pixels[use])), np.float32(0)), use
+
     def _step(self, exposure: Exposure) -> float:
         """The step between the values that pixels of an image can have; 0 if there is none."""
         most = max(range(len(self.use)), key=lambda k: int(self.use[k].sum()))
@@ -251,6 +266,19 @@ def _below(wide: list[Array], own: Collection[int]) -> Array:
     limits = [_OWN_THRESHOLD if k in own else _WIDE_THRESHOLD for k in range(len(wide))]
     below: Array = np.logical_and.reduce([image <= limit for image, limit in zip(wide, limits, strict=True)])
     return below
+
+
+def _root(exposure: Exposure, level: PlaneLevel | None, structure: Plane | None, box: Box) -> Array | None:
+    """Root of the variance in a box, in units of its level; None if nothing says that it is not 1 everywhere."""
+    relative: Array | None = None
+    if level is not None and exposure.variance_plane is not None:
+        # What is brighter than the background has more noise, but the background itself is no noise.
+        variance = exposure.variance_plane.read(box)
+        relative = np.where(level.known(variance), variance, level.level) / level.level
+    if structure is not None:
+        own = structure.read(box)
+        relative = own if relative is None else relative * own
+    return None if relative is None else np.sqrt(relative, dtype=np.float32)
 
 
 def _scaled(image: Array, root: Array | None) -> Array:

@@ -72,7 +72,7 @@ def option_cards(options: Declared) -> Iterator[tuple[str, Any, str]]:
         if option.kind == "point":
             both = (option.shown(None),) * 2 if value is None else value
             yield from zip((f"{option.card}X", f"{option.card}Y"), both, (option.comment,) * 2, strict=True)
-        elif value is None or option.words or option.kind in ("names", "files"):
+        elif value is None or option.words or option.kind in ("names", "files", "texts"):
             yield option.card, option.shown(value), option.comment
         else:
             yield option.card, value, option.comment
