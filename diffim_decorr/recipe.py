@@ -120,7 +120,7 @@ def recipe_of(path: str) -> Recipe:
             raise InputError(f"{path}: holds several exposures; the card DCCMD has the command that made them")
         cards: dict[str, Any] = dict(header.items())
     prints = {}
-    for k in range(1, 100):
+    for k in range(1, 1000):
         if f"DCSUM{k}" not in cards:
             break
         value, _, name = str(cards[f"DCSUM{k}"]).partition(" ")

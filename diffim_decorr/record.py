@@ -260,8 +260,8 @@ class Record:
         What its user should know.
     command
         The command line, if it was one.
-    prints
-        Fingerprint of each file that is read, by its name.
+    prints, modified
+        Fingerprint of each file that is read, and when it was changed last, by its name.
     progress
         Is told how far the run has come.
     """
@@ -278,6 +278,7 @@ class Record:
     warnings: list[str] = field(default_factory=list)
     command: str = ""
     prints: Mapping[str, str] = field(default_factory=dict)
+    modified: Mapping[str, str] = field(default_factory=dict)
     progress: Progress | None = None
 
     def __repr__(self) -> str:

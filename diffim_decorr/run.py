@@ -25,7 +25,7 @@ from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.io.atomic import check_output
 from diffim_decorr.io.exposures import as_exposure, load_exposure
 from diffim_decorr.io.extensions import at_extension, exposures_in, psf_of
-from diffim_decorr.io.fingerprint import fingerprint
+from diffim_decorr.io.fingerprint import fingerprint, modified
 from diffim_decorr.io.hdus import split_spec
 from diffim_decorr.io.kernels.registry import as_kernel, kernel_inside, load_kernel
 from diffim_decorr.io.output.file import OutputFile
@@ -49,7 +49,7 @@ from diffim_decorr.result import Result
 from diffim_decorr.threads import serial_blas
 from diffim_decorr.whiten import whitening_of
 
-__all__ = ("decorrelate", "decorrelate_files", "decorrelate_mosaic")
+__all__ = ("at_exposure", "decorrelate", "decorrelate_files", "decorrelate_mosaic", "files_read")
 
 Array = NDArray[Any]
 ExposureLike = Exposure | ArrayLike | str | os.PathLike[str]
@@ -214,7 +214,7 @@ def decorrelate_files(
     files = {"science": science, "template": template, "difference": difference}
     path = _checked_output(files, inputs, options, output, guarded)
     if inputs.ext is not None:
-        files, inputs = _at(files, inputs, inputs.ext)
+        files, inputs = at_exposure(files, inputs, inputs.ext)
     create = partial(
         OutputFile.create,
         path,
@@ -268,7 +268,7 @@ def decorrelate_mosaic(
     with MosaicFile.create(path, difference, overwrite=output.overwrite, layout=output.layout) as mosaic:
         for extension, place in places.items():
             try:
-                own = _at(files, inputs, extension)
+                own = at_exposure(files, inputs, extension)
                 section = partial(mosaic.section, place=place, with_background=output.write_background)
                 record = _run_files(*own, options, (output, *others), section, progress, command)
             except InputError as error:
@@ -426,8 +426,9 @@ def _run_files(
                 f"{files['difference']}: the PSF of the result is not known, without which there is no S/N of point "
                 "sources (--psf FILE gives that of the input that was not convolved)"
             )
-        named = dict.fromkeys([*files.values(), *inputs.files])
+        named = files_read(files, inputs)
         record.prints = {name: fingerprint(split_spec(name)[0]) for name in named}
+        record.modified = {name: modified(split_spec(name)[0]) for name in named}
     _run(subtraction, options, record, create)
     record.timings["total"] = time.perf_counter() - start
     return record
@@ -493,16 +494,26 @@ def _checked_output(
         for kind in ("variance", "noise", "weight"):
             if getattr(options, f"{side}_gain") is not None and getattr(inputs, f"{side}_{kind}") is not None:
                 raise UsageError(f"--{side}-gain and --{side}-{kind} exclude each other")
-    read = [*files.values(), *inputs.files]
-    if inputs.inputs is not None:
-        read += input_files(inputs.inputs)
+    read = files_read(files, inputs)
     path = output_path(output, files["difference"])
     for file in output_paths(path, output.layout):
         check_output(file, [*(split_spec(name)[0] for name in read), *guarded], output.overwrite)
     return path
 
 
-def _at(files: dict[str, str], inputs: InputOptions, extension: str) -> tuple[dict[str, str], InputOptions]:
+def files_read(files: dict[str, str], inputs: InputOptions) -> list[str]:
+    """The names of all files that a run reads, each once.
+
+    Raises
+    ------
+    InputError
+        If the list of images that were stacked cannot be read.
+    """
+    stacked = [] if inputs.inputs is None else input_files(inputs.inputs)
+    return list(dict.fromkeys([*files.values(), *inputs.files, *stacked]))
+
+
+def at_exposure(files: dict[str, str], inputs: InputOptions, extension: str) -> tuple[dict[str, str], InputOptions]:
     """The files of one exposure: the HDU of that name in the images, and in those of kernels that have it."""
     named = {role: f"{file}[{extension}]" if split_spec(file)[1] is None else file for role, file in files.items()}
     others = ("kernel", "sci_kernel", "pre_conv_kernel")

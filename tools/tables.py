@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from diffim_decorr.batch.options import BatchOptions
 from diffim_decorr.declare import Declared, Option, declared
 from diffim_decorr.options import (
     ApplyOptions,
@@ -97,6 +98,7 @@ def _escaped(text: str) -> str:
 
 TABLES = {
     "run": (InputOptions, Options, OutputOptions, CommandOptions),
+    "batch": (BatchOptions,),
     "apply": (ApplyOptions, OutputOptions, CommandOptions),
     "kernel": (KernelOptions,),
     "snr": (SnrOptions,),

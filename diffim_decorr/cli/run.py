@@ -71,7 +71,8 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
         for warning in record.warnings:
             warn(warning)
     if command.json or not command.quiet:
-        from diffim_decorr.cli.summary import print_json, print_summary, summary_of
+        from diffim_decorr.cli.summary import print_json, print_summary
+        from diffim_decorr.summary import summary_of
 
         summary = summary_of(record, path, output.layout)
         with tell(path):
@@ -151,9 +152,10 @@ def _run_all(
     """Every exposure of the difference into one output; one that cannot be used does not stop the others."""
     from time import perf_counter
 
-    from diffim_decorr.cli.summary import SCHEMA, print_extensions, print_json
+    from diffim_decorr.cli.summary import print_extensions, print_json
     from diffim_decorr.errors import InputError
     from diffim_decorr.run import decorrelate_mosaic
+    from diffim_decorr.summary import SCHEMA
 
     summaries: list[dict[str, Any]] = []
     records: list[Record] = []

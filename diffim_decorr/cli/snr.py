@@ -57,7 +57,8 @@ def snr(image: str, **given: Any) -> None:
             warn(warning)
     if command.quiet and not command.json:
         return
-    from diffim_decorr.cli.summary import print_json, snr_summary
+    from diffim_decorr.cli.summary import print_json
+    from diffim_decorr.summary import snr_summary
 
     with tell(path):
         summary = snr_summary(record, path)

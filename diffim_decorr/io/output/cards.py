@@ -8,12 +8,22 @@ from typing import Any
 
 from astropy.io import fits
 
+from diffim_decorr._version import __version__
 from diffim_decorr.images.bunit import squared_unit
 from diffim_decorr.images.wcs import AXIS_CARD, WCS_CARD
 from diffim_decorr.io.checksum import set_checksum
 from diffim_decorr.io.headers import readable_cards
 
-__all__ = ("LONG_STRINGS", "card_of", "empty_primary", "kept_cards", "unit_cards", "wcs_cards", "without_pixels")
+__all__ = (
+    "LONG_STRINGS",
+    "VERSION_CARD",
+    "card_of",
+    "empty_primary",
+    "kept_cards",
+    "unit_cards",
+    "wcs_cards",
+    "without_pixels",
+)
 
 _NO_PIXELS = (
     ("SIMPLE", True, "conforms to FITS standard"),
@@ -21,6 +31,7 @@ _NO_PIXELS = (
     ("NAXIS", 0, "number of array dimensions"),
     ("EXTEND", True, ""),
 )
+VERSION_CARD = ("DCVERS", __version__, "version of decorr")
 LONG_STRINGS = ("LONGSTRN", "OGIP 1.0", "long string values are continued")
 _LONGEST_UNIT = 60
 # Cards of the difference that would be wrong or misleading about the result, or refer to HDUs that it has not. HOTPANTS
@@ -95,6 +106,6 @@ def without_pixels(inherited: fits.Header | None, own: Container[str] = ()) -> f
 
 
 def empty_primary() -> bytes:
-    """A primary HDU with nothing in it."""
-    header = fits.Header([fits.Card(*card) for card in _NO_PIXELS])
+    """A primary HDU with nothing in it but who wrote it."""
+    header = fits.Header([fits.Card(*card) for card in (*_NO_PIXELS, VERSION_CARD)])
     return set_checksum(header, 0)

@@ -19,7 +19,7 @@ from diffim_decorr.images.planes import FilePlane
 from diffim_decorr.io.atomic import Draft, drafts
 from diffim_decorr.io.checksum import add_words, fold, set_checksum
 from diffim_decorr.io.extensions import Place
-from diffim_decorr.io.output.cards import LONG_STRINGS, card_of, empty_primary, unit_cards, wcs_cards
+from diffim_decorr.io.output.cards import LONG_STRINGS, VERSION_CARD, card_of, empty_primary, unit_cards, wcs_cards
 from diffim_decorr.io.output.hdus import coefficient_table, image_hdu, psf_hdus, qa_hdu
 from diffim_decorr.io.output.layouts import Layout, layout_of
 from diffim_decorr.io.output.product import Product
@@ -209,6 +209,8 @@ class OutputFile:
         if role == "MASK":
             for name, bit in sorted(self._product.mask_planes.items(), key=lambda item: item[1]):
                 header[f"MP_{name}" if len(name) <= 5 else f"HIERARCH MP_{name}"] = bit
+        if self._layout.separate:
+            header["DCVERS"] = VERSION_CARD[1:]
         return header
 
     def _lead(self) -> fits.Header:

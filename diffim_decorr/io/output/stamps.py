@@ -41,8 +41,8 @@ def write_kernel_image(
     header["DCKFORM"] = (form, "format that the kernel came in")
     header["DCATX"], header["DCATY"] = (at[0], "[pixel] position in the field, 0-based"), (at[1], "[pixel]")
     header.add_history(f"kernel of {source.encode('ascii', 'backslashreplace').decode()}")
-    with whole_file(path, overwrite) as temporary:
-        fits.PrimaryHDU(pixels, header).writeto(temporary, overwrite=True, checksum=True)
+    with whole_file(path, overwrite) as temporary, open(temporary, "wb") as file:
+        fits.PrimaryHDU(pixels, header).writeto(file, checksum=True)
 
 
 def write_psf_image(
@@ -56,8 +56,8 @@ def write_psf_image(
     header["PSFX"], header["PSFY"] = (at[0], "[pixel] where it was taken, 0-based"), (at[1], "[pixel]")
     if response:
         header["PSFRESP"] = (True, "PSF of a decorrelated image")
-    with whole_file(path, overwrite) as temporary:
-        fits.PrimaryHDU(pixels.astype(np.float32), header).writeto(temporary, overwrite=True, checksum=True)
+    with whole_file(path, overwrite) as temporary, open(temporary, "wb") as file:
+        fits.PrimaryHDU(pixels.astype(np.float32), header).writeto(file, checksum=True)
 
 
 def write_stamp(
@@ -89,5 +89,5 @@ def write_stamp(
     for card in provenance_cards(record):
         result.append(card, end=True)
     result.add_history(f"convolved with a decorrelation kernel by decorr {__version__}")
-    with whole_file(path, overwrite) as temporary:
-        fits.PrimaryHDU(pixels, result).writeto(temporary, overwrite=True, checksum=True)
+    with whole_file(path, overwrite) as temporary, open(temporary, "wb") as file:
+        fits.PrimaryHDU(pixels, result).writeto(file, checksum=True)
