@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffim_decorr.difference.remainder import Remainder
+from diffim_decorr.calibrate import Calibration, scatter_of
 from diffim_decorr.difference.subtraction import Subtraction
 from diffim_decorr.engine.field_work import FieldWork
 from diffim_decorr.engine.job import Job
@@ -24,13 +24,14 @@ from diffim_decorr.geometry import Box
 from diffim_decorr.images.background import local_background
 from diffim_decorr.noise.chosen import ChosenPixels, snr_of
 from diffim_decorr.noise.correlation import max_abs_rho
-from diffim_decorr.noise.crowded import FEWEST, departure, own_correlation, quiet_pixels, trend, without_slope
+from diffim_decorr.noise.crowded import FEWEST, departure, own_correlation, quiet_pixels, trend
+from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.likelihood import Likelihood
 from diffim_decorr.noise.models import MODELS
 from diffim_decorr.noise.windows import CrowdedError, sample_boxes
 from diffim_decorr.options import Options
 from diffim_decorr.record import Measured, Reason, Record
-from diffim_decorr.whiten import Whitening, decorrelation_of, job_of, recipe_of, remarks_of, scatter_of, whitening_of
+from diffim_decorr.whiten import Whitening, decorrelation_of, job_of, recipe_of, remarks_of, whitening_of
 
 __all__ = ("settled_whitening",)
 
@@ -56,6 +57,7 @@ def settled_whitening(subtraction: Subtraction, options: Options, record: Record
     InputError
         If neither can be told.
     """
+    said = len(record.warnings)
     try:
         made = whitening_of(subtraction, options, record)
     except CrowdedError as error:
@@ -65,34 +67,39 @@ def settled_whitening(subtraction: Subtraction, options: Options, record: Record
         remedy = "the noise was taken from the difference, which alone tells it; compare the result with --noise white"
         few = Reason("check", "noise.pixels", error.pixels, np.nan, np.nan, error.cause, remedy)
         return replace(own, doubts=(few, *own.doubts))
-    disagreement = _disagreement(made)
+    if made.fitted is None:
+        return made
+    disagreement = _disagreement(made, made.fitted)
     if disagreement > _DISAGREEMENT:
+        # Nothing that was found with the noise of the inputs holds with the difference's.
+        figures, warnings = (record.noise, record.psi), record.warnings[said:]
+        del record.warnings[said:]
         own = _by_itself(subtraction, options, record, disagreement)
-        if not isinstance(own, Whitening):
-            return replace(made, doubts=(own,))
-        remark = (
-            f"the noise measured on the inputs is not that of the difference, by {disagreement:.0%}, as where faint "
-            "stars pass for noise in crowded fields: that of the difference itself was taken, which is what the kernel "
-            "makes of the inputs"
-        )
-        return replace(own, remarks=(remark, *own.remarks))
-    if made.residual is not None and made.noise.windows is not None and max_abs_rho(made.residual) > _CORRELATION:
+        if isinstance(own, Whitening):
+            record.warn(
+                f"the noise measured on the inputs is not that of the difference, by {disagreement:.0%}, as where "
+                "faint stars pass for noise in crowded fields: that of the difference itself was taken, which is what "
+                "the kernel makes of the inputs"
+            )
+            return own
+        record.noise, record.psi = figures
+        record.warnings[said:] = warnings
+        return replace(made, doubts=(own,))
+    if made.residual is not None and max_abs_rho(made.residual) > _CORRELATION:
         with record.timed("noise"):
-            left = _unexplained(subtraction, options, made.job, made.noise.windows)
+            left = _unexplained(subtraction, options, made.job, made.fitted)
         if not left <= _REMAINDER:
             return replace(made, doubts=(_foreign(left),))
     return made
 
 
-def _disagreement(made: Whitening) -> float:
+def _disagreement(made: Whitening, fitted: ChosenPixels) -> float:
     """By how much the noise of the difference is not what that of the inputs makes it."""
-    if made.noise.windows is None:
-        return 0.0
+    measured = scatter_of(made.job, fitted) ** 2 if made.calibration is None else made.calibration.measured
     # What a local model leaves on average over the field is no more right for any place.
     local = math.isfinite(made.noise.field.period)
     residual = None if local else made.residual
-    spectrum = 0.0 if residual is None else departure(residual, made.noise.windows.pixels)
-    return max(abs(made.scale - 1), spectrum)
+    return max(abs(measured - 1), 0.0 if residual is None else departure(residual, fitted.pixels))
 
 
 def _by_itself(subtraction: Subtraction, options: Options, record: Record, disagreement: float) -> Whitening | Reason:
@@ -102,40 +109,50 @@ def _by_itself(subtraction: Subtraction, options: Options, record: Record, disag
         background = local_background(subtraction.difference, (noise.svar + noise.tvar) ** 0.5)
     recipe = recipe_of(options)
     with record.timed("psi"):
-        decorrelation = decorrelation_of(subtraction, noise, options, recipe, record)
+        decorrelation = decorrelation_of(subtraction, noise, options, recipe, record.steps("psi"))
         remarks = tuple(remarks_of(subtraction, noise, options, recipe, decorrelation))
     job = job_of(subtraction, noise, decorrelation, options, background)
+    halves = Halves.of(subtraction.shape)
     with record.timed("noise"):
         read = _reading(subtraction, options, job)
         quiet = quiet_pixels(subtraction.shape, read, options.workers)
-        if quiet.pixels < FEWEST:
+        fitted = quiet.half(halves)
+        if fitted.pixels < FEWEST:
             text = f"only {quiet.pixels} pixels tell the noise of the difference"
-            return Reason("check", "noise.pixels", quiet.pixels, np.nan, FEWEST, text, "look at the masks")
+            return Reason("check", "noise.pixels", quiet.pixels, np.nan, 2 * FEWEST, text, "look at the masks")
         left = _unexplained(subtraction, options, job, quiet)
         # As an amplitude it changes the spectrum by twice as much at the most. If that is half of what is to be
         # explained, it is the kernel.
         if not (left <= _FOREIGN and 2 * left + left**2 <= disagreement / 2):
             return _foreign(left)
-        correlation = own_correlation(quiet.covariance(lambda box: snr_of(*read(box))))
+        correlation = own_correlation(fitted.covariance(lambda box: snr_of(*read(box))))
     with record.timed("psi"):
         further = replace(recipe, residual=correlation, least=0.0)
-        decorrelation = decorrelation_of(subtraction, noise, options, further, record)
+        decorrelation = decorrelation_of(subtraction, noise, options, further, record.steps("psi"))
     job = job_of(subtraction, noise, decorrelation, options, background)
     with record.timed("noise"):
-        factor = scatter_of(job, quiet) ** 2
+        calibration = None if options.calibrate == "none" else Calibration(scatter_of(job, fitted) ** 2)
         likelihood = Likelihood(subtraction.sides, subtraction.kernels, noise.field)
         images = subtraction.science, subtraction.template
         rise = trend(quiet, FieldWork(job, quiet.boxes[0].shape).pixels, images, _planes(options), likelihood)
-    figures = replace(
+    for remark in remarks:
+        record.warn(remark)
+    if options.calibrate == "local":
+        record.warn(
+            "--calibrate local: where the difference tells its noise itself, the variance is calibrated as a whole"
+        )
+    record.noise = replace(
         noise.figures(subtraction.contributions, options, subtraction.unit),
         source="difference",
-        calibration=factor,
+        calibration=None if calibration is None else calibration.factor,
         residual_max_abs_rho=max_abs_rho(correlation),
         unexplained=left,
         trend=rise,
     )
-    job = job_of(subtraction, noise, decorrelation, options, background, factor)
-    return Whitening(noise, decorrelation, job, figures, remarks, tuple(_doubts(rise, left)))
+    record.psi = decorrelation.figures()
+    job = job_of(subtraction, noise, decorrelation, options, background, calibration)
+    doubts = tuple(_doubts(rise, left))
+    return Whitening(noise, decorrelation, job, calibration, halves, fitted, doubts=doubts, crowded=True)
 
 
 def _unexplained(subtraction: Subtraction, options: Options, job: Job, pixels: ChosenPixels) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diffim_decorr.calibrate import Calibration, calibration_of
 from diffim_decorr.difference.subtraction import Subtraction
 from diffim_decorr.engine.field_work import FieldWork
 from diffim_decorr.engine.job import Input, Job, Part, VariancePlane
@@ -17,23 +18,21 @@ from diffim_decorr.geometry import Box
 from diffim_decorr.images.background import LocalBackground, local_background
 from diffim_decorr.images.masks import plane_bits
 from diffim_decorr.kernels.spatial import SpatialKernel
-from diffim_decorr.noise.chosen import ChosenPixels, snr_of
+from diffim_decorr.noise.chosen import ChosenPixels
 from diffim_decorr.noise.correlation import correlation_function, max_abs_rho
+from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.models import MODELS, Noise
-from diffim_decorr.noise.windows import SourceFreeWindows
 from diffim_decorr.options import Options
 from diffim_decorr.psi.build import Decorrelation, build_decorrelation, variation
 from diffim_decorr.psi.sampler import Recipe
-from diffim_decorr.record import NoiseFigures, Reason, Record
+from diffim_decorr.record import Reason, Record
 
-__all__ = ("Whitening", "decorrelation_of", "job_of", "recipe_of", "remarks_of", "scatter_of", "whitening_of")
+__all__ = ("Whitening", "decorrelation_of", "job_of", "recipe_of", "remarks_of", "whitening_of")
 
 Array = NDArray[Any]
 
 # A constant ψ is worth a warning where it is wrong by more than this, in units of the noise.
 _NOTABLE_VARIATION = 0.02
-# What is measured on the inputs explains the noise of the result to a few per cent, unless it is not only noise.
-_NOTABLE_CALIBRATION = 0.1
 # Local noise is modelled as if it were the same all over the few pixels of ψ, which is not better than this.
 _LOCAL_TOLERANCE, _NOTABLE_ERROR = 2e-2, 5e-2
 # What a first ψ left is whitened as well if it stands out of its statistical error by this factor.
@@ -55,59 +54,28 @@ class Whitening:
         ψ and its companions.
     job
         What the engine is to do.
-    figures
-        What is to be recorded of the noise.
-    remarks
-        What the user should know.
+    calibration
+        What the variances are multiplied with, if they are.
+    held_back
+        The half of the pixels that nothing was measured on; None if nothing was measured on the result.
+    fitted, residual
+        Where the noise was measured: source-free pixels of the other half, and the correlation function that a first ψ
+        left there, if it was significant.
     doubts
         Why the result may be wrong, whatever its figures are.
-    residual, scale
-        Where the noise was measured: the correlation function that a first ψ left, if it was significant, and the
-        variance of the result in units of what the model makes it.
+    crowded
+        Whether the noise is that of the difference itself, since the inputs do not tell it.
     """
 
     noise: Noise
     decorrelation: Decorrelation
     job: Job
-    figures: NoiseFigures
-    remarks: tuple[str, ...] = ()
-    doubts: tuple[Reason, ...] = ()
+    calibration: Calibration | None = None
+    held_back: Halves | None = None
+    fitted: ChosenPixels | None = None
     residual: Array | None = None
-    scale: float = 1.0
-
-    @property
-    def crowded(self) -> bool:
-        """Whether the noise is that of the difference itself, since the inputs do not tell it."""
-        return self.figures.source == "difference"
-
-
-def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> Whitening:
-    """Estimate the noise of the inputs and build ψ; timings, and what is wrong with inputs, go to the record."""
-    with record.timed("noise"):
-        noise = MODELS[options.noise].of(subtraction, options, record)
-    figures = noise.figures(subtraction.contributions, options, subtraction.unit)
-    recipe = recipe_of(options)
-    with record.timed("psi"):
-        decorrelation = decorrelation_of(subtraction, noise, options, recipe, record)
-        remarks = tuple(remarks_of(subtraction, noise, options, recipe, decorrelation))
-    background = local_background(subtraction.difference, (noise.svar + noise.tvar) ** 0.5)
-    job = job_of(subtraction, noise, decorrelation, options, background)
-    if noise.windows is None or options.score:
-        return Whitening(noise, decorrelation, job, figures, remarks)
-    with record.timed("noise"):
-        residual = _residual(job, noise.windows)
-    if residual is not None:
-        with record.timed("psi"):
-            further = replace(recipe, residual=residual)
-            decorrelation = decorrelation_of(subtraction, noise, options, further, record)
-        job = job_of(subtraction, noise, decorrelation, options, background)
-    with record.timed("noise"):
-        scale = scatter_of(job, noise.windows) ** 2
-    factor, *more = _calibration(scale)
-    left = None if residual is None else max_abs_rho(residual)
-    figures = replace(figures, calibration=factor, residual_max_abs_rho=left)
-    job = job_of(subtraction, noise, decorrelation, options, background, factor)
-    return Whitening(noise, decorrelation, job, figures, (*remarks, *more), (), residual, scale)
+    doubts: tuple[Reason, ...] = ()
+    crowded: bool = False
 
 
 def recipe_of(options: Options) -> Recipe:
@@ -115,8 +83,49 @@ def recipe_of(options: Options) -> Recipe:
     return Recipe(options.score, options.max_gain, half_width=options.half_width)
 
 
+def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> Whitening:
+    """Estimate the noise of the inputs and build ψ; figures, timings and what the user should know go to the record."""
+    with record.timed("noise"):
+        noise = MODELS[options.noise].of(subtraction, options, record)
+    record.noise = noise.figures(subtraction.contributions, options, subtraction.unit)
+    recipe = recipe_of(options)
+    with record.timed("psi"):
+        decorrelation = decorrelation_of(subtraction, noise, options, recipe, record.steps("psi"))
+        for remark in remarks_of(subtraction, noise, options, recipe, decorrelation):
+            record.warn(remark)
+    background = local_background(subtraction.difference, (noise.svar + noise.tvar) ** 0.5)
+    job = job_of(subtraction, noise, decorrelation, options, background)
+    halves, residual = Halves.of(subtraction.shape), None
+    # What is fitted to the difference is fitted to half of its pixels, so that the others can judge it.
+    fitted = None if noise.windows is None or options.score else noise.windows.half(halves)
+    if fitted is not None:
+        with record.timed("noise"):
+            residual = _residual(job, fitted)
+        if residual is not None:
+            with record.timed("psi"):
+                further = replace(recipe, residual=residual)
+                decorrelation = decorrelation_of(subtraction, noise, options, further, record.steps("psi"))
+            job = job_of(subtraction, noise, decorrelation, options, background)
+    calibration = calibration_of(job, subtraction, fitted, halves, options, record)
+    record.noise = replace(
+        record.noise,
+        residual_max_abs_rho=None if residual is None else max_abs_rho(residual),
+        calibration=None if calibration is None else calibration.factor,
+        calibration_spread=None if calibration is None else calibration.spread,
+    )
+    if calibration is not None:
+        job = job_of(subtraction, noise, decorrelation, options, background, calibration)
+    record.psi = decorrelation.figures()
+    unjudged = fitted is not None or calibration is not None
+    return Whitening(noise, decorrelation, job, calibration, halves if unjudged else None, fitted, residual)
+
+
 def decorrelation_of(
-    subtraction: Subtraction, noise: Noise, options: Options, recipe: Recipe, record: Record
+    subtraction: Subtraction,
+    noise: Noise,
+    options: Options,
+    recipe: Recipe,
+    progress: Callable[[int, int], None] | None,
 ) -> Decorrelation:
     """ψ for the noise of the inputs."""
     return build_decorrelation(
@@ -130,7 +139,7 @@ def decorrelation_of(
         levels=[plane.level * plane.factor for plane in noise.planes],
         threads=options.workers,
         memory=min(_PSI, options.memory // 2),
-        progress=record.steps("psi"),
+        progress=progress,
     )
 
 
@@ -171,9 +180,10 @@ def job_of(
     decorrelation: Decorrelation,
     options: Options,
     background: LocalBackground,
-    factor: float = 1.0,
+    calibration: Calibration | None = None,
 ) -> Job:
-    """What the engine is to do, with all variances multiplied by a factor."""
+    """What the engine is to do."""
+    factor = 1.0 if calibration is None else calibration.factor
     factors = factor * np.array([plane.factor for plane in noise.planes])
     parts = [
         Part(part.box, part.psi, part.footprint, part.variance.scaled(factors), spreads, error=part.simplified)
@@ -194,6 +204,7 @@ def job_of(
         memory=options.memory,
         inputs=tuple(_inputs(subtraction, options)),
         background=background,
+        calibration=None if calibration is None else calibration.local,
     )
 
 
@@ -226,31 +237,11 @@ def _spread(kernel: SpatialKernel, field: Box) -> Array:
     return largest
 
 
-def _residual(job: Job, windows: SourceFreeWindows) -> Array | None:
+def _residual(job: Job, chosen: ChosenPixels) -> Array | None:
     """The correlation function that ψ leaves in the difference, if it is significant."""
     # Of the image alone.
-    work = FieldWork(replace(job, variances=()), windows.boxes[0].shape)
-    covariance = windows.covariance(lambda box: work.pixels(box)[0])
-    rho, variance, _ = correlation_function(covariance, windows.pixels)
-    significant = variance > 0 and max_abs_rho(rho) >= _SIGNIFICANT / np.sqrt(windows.pixels)
+    work = FieldWork(replace(job, variances=()), chosen.boxes[0].shape)
+    covariance = chosen.covariance(lambda box: work.pixels(box)[0])
+    rho, variance, _ = correlation_function(covariance, chosen.pixels)
+    significant = variance > 0 and max_abs_rho(rho) >= _SIGNIFICANT / np.sqrt(chosen.pixels)
     return rho if significant else None
-
-
-def scatter_of(job: Job, pixels: ChosenPixels) -> float:
-    """Robust standard deviation of the decorrelated difference in units of the root of its variance plane."""
-    work = FieldWork(job, pixels.boxes[0].shape)
-    return pixels.scatter(lambda box: snr_of(*work.pixels(box)))
-
-
-def _calibration(factor: float) -> tuple[float, *tuple[str, ...]]:
-    """The factor of all variances that was measured on the result, if it can be believed, else 1; what to say of it."""
-    if abs(factor - 1) <= _NOTABLE_CALIBRATION:
-        return (factor,)
-    usable = 0.5 <= factor <= 2.0
-    return (
-        factor if usable else 1.0,
-        f"the noise variance of the result is {factor:.2f} times what the noise measured on the inputs explains"
-        f"{', to which the variance plane is scaled' if usable else '; the variance plane is left at the latter'}: "
-        "the inputs show structure besides noise, or the kernel is not the one that was used; mask extended "
-        "sources, subtract the background, or use --noise white",
-    )
