@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffim_decorr.calibrate import Calibration, scatter_of
+from diffim_decorr.difference.remainder import Remainder
 from diffim_decorr.difference.subtraction import Subtraction
 from diffim_decorr.engine.field_work import FieldWork
 from diffim_decorr.engine.job import Job
@@ -24,7 +25,7 @@ from diffim_decorr.geometry import Box
 from diffim_decorr.images.background import local_background
 from diffim_decorr.noise.chosen import ChosenPixels, snr_of
 from diffim_decorr.noise.correlation import max_abs_rho
-from diffim_decorr.noise.crowded import FEWEST, departure, own_correlation, quiet_pixels, trend
+from diffim_decorr.noise.crowded import FEWEST, departure, own_correlation, quiet_pixels, trend, without_slope
 from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.likelihood import Likelihood
 from diffim_decorr.noise.models import MODELS
