@@ -26,7 +26,6 @@ from diffim_decorr.images.background import local_background
 from diffim_decorr.noise.chosen import ChosenPixels, snr_of
 from diffim_decorr.noise.correlation import max_abs_rho
 from diffim_decorr.noise.crowded import FEWEST, departure, own_correlation, quiet_pixels, trend, without_slope
-from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.likelihood import Likelihood
 from diffim_decorr.noise.models import MODELS
 from diffim_decorr.noise.windows import CrowdedError, sample_boxes
@@ -89,7 +88,7 @@ def settled_whitening(subtraction: Subtraction, options: Options, record: Record
     if made.residual is not None and max_abs_rho(made.residual) > _CORRELATION:
         with record.timed("noise"):
             left = _unexplained(subtraction, options, made.job, made.fitted)
-        if not left <= _REMAINDER:
+        if left > _REMAINDER:  # false where nothing could be measured
             return replace(made, doubts=(_foreign(left),))
     return made
 
@@ -113,26 +112,24 @@ def _by_itself(subtraction: Subtraction, options: Options, record: Record, disag
         decorrelation = decorrelation_of(subtraction, noise, options, recipe, record.steps("psi"))
         remarks = tuple(remarks_of(subtraction, noise, options, recipe, decorrelation))
     job = job_of(subtraction, noise, decorrelation, options, background)
-    halves = Halves.of(subtraction.shape)
     with record.timed("noise"):
         read = _reading(subtraction, options, job)
         quiet = quiet_pixels(subtraction.shape, read, options.workers)
-        fitted = quiet.half(halves)
-        if fitted.pixels < FEWEST:
+        if quiet.pixels < FEWEST:
             text = f"only {quiet.pixels} pixels tell the noise of the difference"
-            return Reason("check", "noise.pixels", quiet.pixels, np.nan, 2 * FEWEST, text, "look at the masks")
+            return Reason("check", "noise.pixels", quiet.pixels, np.nan, FEWEST, text, "look at the masks")
         left = _unexplained(subtraction, options, job, quiet)
         # As an amplitude it changes the spectrum by twice as much at the most. If that is half of what is to be
         # explained, it is the kernel.
         if not (left <= _FOREIGN and 2 * left + left**2 <= disagreement / 2):
             return _foreign(left)
-        correlation = own_correlation(fitted.covariance(lambda box: snr_of(*read(box))))
+        correlation = own_correlation(quiet.covariance(lambda box: snr_of(*read(box))))
     with record.timed("psi"):
         further = replace(recipe, residual=correlation, least=0.0)
         decorrelation = decorrelation_of(subtraction, noise, options, further, record.steps("psi"))
     job = job_of(subtraction, noise, decorrelation, options, background)
     with record.timed("noise"):
-        calibration = None if options.calibrate == "none" else Calibration(scatter_of(job, fitted) ** 2)
+        calibration = None if options.calibrate == "none" else Calibration(scatter_of(job, quiet) ** 2)
         likelihood = Likelihood(subtraction.sides, subtraction.kernels, noise.field)
         images = subtraction.science, subtraction.template
         rise = trend(quiet, FieldWork(job, quiet.boxes[0].shape).pixels, images, _planes(options), likelihood)
@@ -153,12 +150,14 @@ def _by_itself(subtraction: Subtraction, options: Options, record: Record, disag
     record.psi = decorrelation.figures()
     job = job_of(subtraction, noise, decorrelation, options, background, calibration)
     doubts = tuple(_doubts(rise, left))
-    return Whitening(noise, decorrelation, job, calibration, halves, fitted, doubts=doubts, crowded=True)
+    # There are too few such pixels to hold half of them back: a filter from so few would leave too much correlation.
+    return Whitening(noise, decorrelation, job, calibration, doubts=doubts, crowded=True)
 
 
 def _unexplained(subtraction: Subtraction, options: Options, job: Job, pixels: ChosenPixels) -> float:
     """Scatter of what is left of a difference without the images that it was made of, over its own, both whitened."""
-    some = ChosenPixels(pixels.boxes[:_WINDOWS], pixels.use[:_WINDOWS], pixels.threads, pixels.coarse)
+    most = sorted(range(len(pixels.use)), key=lambda k: -int(pixels.use[k].sum()))[:_WINDOWS]
+    some = ChosenPixels([pixels.boxes[k] for k in most], [pixels.use[k] for k in most], pixels.threads, pixels.coarse)
     whole, rest = (
         _reading(subtraction, options, replace(job, image=image)) for image in (job.image, Remainder(subtraction))
     )

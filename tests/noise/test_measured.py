@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import fftconvolve
 
 from diffim_decorr import Exposure, InputError, decorrelate
+from diffim_decorr.noise.measured import MeasuredNoise, plateau_warning
 from diffim_decorr.noise.windows import SourceFreeWindows
 from support.command import quickly
 from support.files import write_exposure
@@ -53,15 +54,28 @@ def field(rng: np.random.Generator, scale: float, sigma: float) -> np.ndarray:
     return values * sigma / values.std()
 
 
-def test_a_correlation_of_structure_is_told() -> None:
-    """Structure on scales of 20 pixels makes a plateau; on scales of 5 the difference tells of less noise."""
+def test_a_plateau_is_told() -> None:
+    """Where nothing else tells of it, as with likelihood images."""
+    told = plateau_warning("science", MeasuredNoise(1.0, np.ones((1, 1)), 0.4, 10_000))
+    assert told is not None
+    assert "science: the correlation at large lags is 40% of the noise variance" in told
+    assert plateau_warning("science", MeasuredNoise(1.0, np.ones((1, 1)), 0.2, 10_000)) is None
+
+
+@pytest.mark.parametrize("scale", [5.0, 20.0])
+def test_structure_of_the_inputs_is_no_noise(scale: float) -> None:
+    """It makes a plateau of the correlation, or a part of it. The difference is without, tells it, and is taken."""
     rng = np.random.default_rng(8)
-    wide = decorrelate(*plain(rng, field(rng, 20.0, 1.0)), noise="measured", half_width=15, threads=1)
-    assert sum("cannot well be told from structure" in warning for warning in wide.warnings) == 2
-    narrow = decorrelate(*plain(rng, field(rng, 5.0, 1.0)), noise="measured", half_width=15, threads=1)
-    assert any("the noise measured on the inputs is not that of the difference" in w for w in narrow.warnings)
-    assert narrow.record.noise.source == "difference"
-    assert narrow.qa.snr_std == pytest.approx(1, abs=0.02)
+    result = decorrelate(*plain(rng, field(rng, scale, 1.0)), noise="measured", half_width=15, threads=1)
+    assert any("the noise measured on the inputs is not that of the difference" in w for w in result.warnings)
+    assert not any("cannot well be told" in w or "explains" in w for w in result.warnings)
+    assert result.record.noise.source == "difference"
+    assert result.qa.max_abs_rho_after < 0.02
+    assert result.qa.snr_std == pytest.approx(1, abs=0.02)
+
+
+def test_inputs_without_structure() -> None:
+    rng = np.random.default_rng(8)
     nothing = decorrelate(*plain(rng, np.zeros((500, 500))), noise="measured", threads=1)
     assert nothing.warnings == []
 
@@ -122,7 +136,10 @@ def test_nothing_is_measured_where_neither_tells() -> None:
 
 @pytest.mark.parametrize(
     ("size", "structure", "status", "says"),
-    [(48, 0.0, 3, "too few to measure the noise correlation from; use --noise white"), (400, 1.0, 0, "from structure")],
+    [
+        (48, 0.0, 3, "too few to measure the noise correlation from; use --noise white"),
+        (400, 1.0, 0, "that of the difference itself was taken"),
+    ],
 )
 def test_the_command_says_what_to_do(tmp_path: Path, size: int, structure: float, status: int, says: str) -> None:
     rng = np.random.default_rng(14)
