@@ -10,17 +10,20 @@ from diffim_decorr._version import __version__
 if TYPE_CHECKING:
     from diffim_decorr.apply import apply_psi, apply_psi_at
     from diffim_decorr.assessment import Assessment, assess
+    from diffim_decorr.detect.maps import SnrMaps, snr_maps
     from diffim_decorr.difference.contributions import Contribution
     from diffim_decorr.difference.matching import MatchingKernel
     from diffim_decorr.errors import DecorrWarning, InputError, UsageError
     from diffim_decorr.geometry import Box
     from diffim_decorr.images.exposure import Exposure
+    from diffim_decorr.images.warps import Warp
     from diffim_decorr.io.exposures import read_exposure
     from diffim_decorr.io.kernels.grid import write_grid_kernel
     from diffim_decorr.io.kernels.registry import read_kernel
     from diffim_decorr.io.kernels.table import write_kernel_table
     from diffim_decorr.io.psfs import read_psf
     from diffim_decorr.io.psi import read_psi
+    from diffim_decorr.io.warps import read_warp
     from diffim_decorr.kernels.spatial import SpatialKernel
     from diffim_decorr.options import Options
     from diffim_decorr.psi.stored import DecorrelationKernel
@@ -43,8 +46,10 @@ _HOMES = {
     "QualityFigures": "qa.figures",
     "Record": "record",
     "Result": "result",
+    "SnrMaps": "detect.maps",
     "SpatialKernel": "kernels.spatial",
     "UsageError": "errors",
+    "Warp": "images.warps",
     "apply_psi": "apply",
     "apply_psi_at": "apply",
     "assess": "assessment",
@@ -53,6 +58,8 @@ _HOMES = {
     "read_kernel": "io.kernels.registry",
     "read_psf": "io.psfs",
     "read_psi": "io.psi",
+    "read_warp": "io.warps",
+    "snr_maps": "detect.maps",
     "write_grid_kernel": "io.kernels.grid",
     "write_kernel_table": "io.kernels.table",
 }
@@ -70,8 +77,10 @@ __all__ = (
     "QualityFigures",
     "Record",
     "Result",
+    "SnrMaps",
     "SpatialKernel",
     "UsageError",
+    "Warp",
     "__version__",
     "apply_psi",
     "apply_psi_at",
@@ -81,6 +90,8 @@ __all__ = (
     "read_kernel",
     "read_psf",
     "read_psi",
+    "read_warp",
+    "snr_maps",
     "write_grid_kernel",
     "write_kernel_table",
 )

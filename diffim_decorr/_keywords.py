@@ -14,7 +14,7 @@ class OptionKeywords(TypedDict, total=False):
     spatial: bool
     kernel_at: tuple[float, float] | None
     convolved: Literal["auto", "template", "science"] | None
-    noise: Literal["white", "measured"]
+    noise: Literal["white", "measured", "local"]
     score: bool
     svar: float | None
     tvar: float | None

@@ -185,9 +185,14 @@ class Condition:
             raise UsageError(f"--fail-if {text!r}: {number!r} is no number") from None
         return cls(name, comparison, limit)
 
-    def met_by(self, assessment: Assessment) -> str:
-        """In words how an image meets it, empty if it does not; a figure that was not measured meets any."""
-        figures = assessment.figures
+    def met_by(self, figures: Mapping[str, float]) -> str:
+        """In words how figures meet it, empty if they do not; a figure that was not measured meets any.
+
+        Raises
+        ------
+        UsageError
+            If there is no figure of that name, or several.
+        """
         if self.name not in figures:
             scales = [name for name in figures if name.split(".")[0] == self.name.split(".")[0]]
             if scales and self.name not in FIGURES:
@@ -195,7 +200,7 @@ class Condition:
             if scales:
                 raise UsageError(f"--fail-if: {self.name} has several values: {', '.join(scales)}")
             return f"{self.name} was not measured"
-        value = figures[self.name].value
+        value = figures[self.name]
         if not math.isfinite(value):
             return f"{self.name} was not measured"
         if _COMPARISONS[self.comparison](value, self.limit):

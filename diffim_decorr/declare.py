@@ -18,9 +18,11 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, 
 
 from diffim_decorr.errors import UsageError
 
-__all__ = ("Declared", "Kind", "Option", "again", "declared", "documented", "option", "unknown_name")
+__all__ = ("SEPARATOR", "Declared", "Kind", "Option", "again", "declared", "documented", "option", "unknown_name")
 
-Kind = Literal["flag", "int", "float", "choice", "names", "point", "shape", "text"]
+#: Between several texts in one line.
+SEPARATOR = "; "
+Kind = Literal["flag", "int", "float", "choice", "names", "point", "shape", "text", "texts"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Option:
         As in Python; with dashes on the command line.
     kind
         Of its values: ``names`` are a tuple of words, a ``point`` two numbers, a ``shape`` a number of pixels along y
-        and x.
+        and x, ``texts`` a tuple of texts, for which the option is repeated.
     default
         Its value if nothing is said; None where that is found out (see `unset`).
     help
@@ -47,7 +49,7 @@ class Option:
     choices
         The words that may be chosen.
     pattern, form
-        Regular expression of a text, and what that is in words.
+        Regular expression of a text, or of each of several, and what that is in words.
     unset
         What None is called: on the command line, in headers and in the documentation.
     required
@@ -60,6 +62,8 @@ class Option:
         The card of the header that records it, and its comment; a point has two cards, ending in X and Y.
     words
         What a flag is called in the header where it is off and on.
+    repeated
+        Whether it may be given several times.
     """
 
     name: str
@@ -81,6 +85,7 @@ class Option:
     card: str = ""
     comment: str = ""
     words: tuple[str, str] | None = None
+    repeated: bool = False
 
     @property
     def flag(self) -> str:
@@ -110,6 +115,8 @@ class Option:
             return (self.words or ("off", "on"))[value]
         if self.kind == "names":
             return ",".join(value) or "none"
+        if self.kind == "texts":
+            return SEPARATOR.join(value) or "none"
         if self.kind == "point":
             return f"{value[0]:g} {value[1]:g}"
         if self.kind == "shape":
@@ -160,6 +167,7 @@ class Option:
             "point": "two numbers",
             "shape": f"a number of pixels from {self.low:g} to {self.high:g}, or NYxNX",
             "text": self.form,
+            "texts": self.form,
         }[self.kind]
 
     def _converted(self, value: Any) -> Any:
@@ -183,9 +191,21 @@ class Option:
         if self.kind == "shape":
             shape = _shape(value)
             return shape if shape is not None and all(self.low <= n <= self.high for n in shape) else None
+        if self.kind == "texts":
+            return self._texts(value)
         # A path is as good as its name.
         text = value.__fspath__() if hasattr(value, "__fspath__") else value
         return text if isinstance(text, str) and re.fullmatch(self.pattern or "(?s:.*)", text) else None
+
+    def _texts(self, value: Any) -> tuple[str, ...] | None:
+        """Texts one by one, or in a line as it is shown."""
+        if isinstance(value, str):
+            value = [] if value == "none" else value.split(SEPARATOR)
+        if not isinstance(value, Iterable) or isinstance(value, bytes | Mapping):
+            return None
+        listed = list(value)
+        fit = all(isinstance(text, str) and re.fullmatch(self.pattern or "(?s:.*)", text) for text in listed)
+        return tuple(listed) if fit else None
 
 
 def _names(value: Any) -> tuple[str, ...] | None:
@@ -233,6 +253,7 @@ def option(default: Any, help: str, **more: Any) -> Any:
 # What the option of another command has in common with this one.
 _KEPT = (
     "low", "high", "positive", "infinite", "metavar", "flags", "short", "unset", "card", "comment", "words", "required",
+    "repeated",
 )  # fmt: skip
 
 
@@ -328,6 +349,7 @@ def _options_of(cls: type[Declared]) -> dict[str, Option]:
     for item in fields(cls):  # type: ignore[arg-type]
         more = dict(item.metadata["declared"])
         kind, choices = _kind(hints[item.name])
+        kind = "texts" if more.get("repeated") else kind
         options[item.name] = Option(item.name, kind, item.default, choices=choices, **more)
     return options
 

@@ -6,6 +6,7 @@ import re
 
 __all__ = (
     "DecorrWarning",
+    "FailedExposuresError",
     "FailedVerdictError",
     "InputError",
     "OptionError",
@@ -64,6 +65,13 @@ class FailedVerdictError(Exception):
     """A result was written, but its verdict is ``fail``, and it was asked to be strict.
 
     The command line ends with status 4.
+    """
+
+
+class FailedExposuresError(Exception):
+    """Some exposures of a batch failed; the others were written.
+
+    The command line ends with status 5.
     """
 
 

@@ -17,6 +17,7 @@ __all__ = (
     "BAD_PLANES",
     "REPLACED_PLANES",
     "SIDES",
+    "UNUSABLE_PLANES",
     "ApplyOptions",
     "CommandOptions",
     "InputOptions",
@@ -28,18 +29,25 @@ __all__ = (
     "OutputOptions",
     "QaOptions",
     "Side",
+    "SnrOptions",
 )
 
 Side = Literal["template", "science"]
 SIDES: tuple[Side, Side] = ("science", "template")
 KernelFormat = Literal["delta", "hotpants", "sfft", "lsst", "lsst-images", "table", "grid", "image"]
 LayoutName = Literal["lsst", "sci-err-dq", "flat"]
-NoiseModelName = Literal["white", "measured"]
+NoiseModelName = Literal["white", "measured", "local"]
+
+_WARP = r"(bilinear|lanczos3|lanczos4|cubic|drizzle,(\d+\.?\d*|\.\d+)):.+"
+_WARP_FORM = "KIND:NATIVE, with a KIND of bilinear, lanczos3, lanczos4, cubic or drizzle,PIXFRAC, and a FITS file"
 
 # Left out of statistics, as in LSST's DecorrelateALKernelConfig.ignoreMaskPlanes.
 BAD_PLANES = ("INTRP", "EDGE", "DETECTED", "SAT", "CR", "BAD", "NO_DATA", "DETECTED_NEGATIVE")
 # Replaced by the background before filtering, so that they do not ring over their neighbours.
 REPLACED_PLANES = ("NO_DATA", "SAT", "CR", "BAD")
+# Planes of a result whose pixels tell nothing of the sky. Those that say that there is something (DETECTED) are not
+# among them.
+UNUSABLE_PLANES = ("NO_DATA", "SAT", "CR", "BAD", "EDGE", "DECORR_BAD", "DECORR_FILLED")
 
 
 @documented
@@ -72,7 +80,8 @@ class Options(Declared):
     )
     noise: NoiseModelName = option(
         "white",
-        "Take the inputs' noise for white, or measure its correlation on source-free pixels.",
+        "Take the inputs' noise for white, measure its correlation on source-free pixels, or let it vary over the "
+        "field as resampling made it (--sci-warp, --tmpl-warp).",
         card="DCNOISE",
         comment="noise model of the inputs",
     )
@@ -221,6 +230,8 @@ class Options(Declared):
     def check(self) -> None:
         if self.svar is not None and self.tvar is not None and not self.svar + self.tvar > 0:
             raise OptionError("{svar} and {tvar} cannot both be 0: there is no noise to decorrelate")
+        if self.noise == "local" and not self.spatial:
+            raise OptionError("{noise} local needs {spatial}: one kernel for all of the field cannot follow the noise")
         if self.spatial and self.kernel_at is not None:
             raise OptionError("{kernel_at} is for a constant decorrelation kernel; it has no meaning with {spatial}")
         for side in ("sci", "tmpl"):
@@ -283,6 +294,27 @@ class InputOptions(Declared):
     inputs: str | None = option(
         None, "The images that were stacked on each side.", metavar="FILE.toml", card="DCINPUTS"
     )
+    sci_warp: tuple[str, ...] = option(
+        (),
+        "How SCI was resampled, for --noise local: KIND is bilinear, lanczos3, lanczos4, cubic or drizzle,PIXFRAC, and "
+        "NATIVE a file with the WCS of the pixels before; of a coadd repeated for each image.",
+        repeated=True,
+        pattern=_WARP,
+        form=_WARP_FORM,
+        metavar="KIND:NATIVE",
+        card="DCSWARP",
+        comment="how the science image was resampled",
+    )
+    tmpl_warp: tuple[str, ...] = option(
+        (),
+        "The same of TMPL.",
+        repeated=True,
+        pattern=_WARP,
+        form=_WARP_FORM,
+        metavar="KIND:NATIVE",
+        card="DCTWARP",
+        comment="how the template was resampled",
+    )
     psf: str | None = option(
         None,
         "PSF of the input that was not convolved: an image, a grid, or a PSFEx model.",
@@ -319,7 +351,8 @@ class InputOptions(Declared):
     def files(self) -> list[str]:
         """The names of all files that are given."""
         named = (getattr(self, name) for name, known in declared(InputOptions).items() if known.names_file)
-        return [file for file in named if file is not None]
+        natives = [warp.partition(":")[2] for warp in (*self.sci_warp, *self.tmpl_warp)]
+        return [*(file for file in named if file is not None), *natives]
 
     def check(self) -> None:
         for one, other in (("sci_kernel", "pre_conv_kernel"), ("ext", "all_ext"), ("inputs", "all_ext")):
@@ -366,6 +399,9 @@ class CommandOptions(Declared):
         None, "Also draw what was found of the result on one page, as PNG, PDF or SVG.", metavar="PICTURE"
     )
     report: str | None = option(None, "Also write a page with figures and pictures of the result.", metavar="PAGE.html")
+    snr: str | None = option(
+        None, "Also write maps of flux, error and S/N of point sources, as decorr snr does.", metavar="MAPS.fits"
+    )
 
 
 @documented
@@ -447,6 +483,63 @@ class QaOptions(Declared):
             raise OptionError("{kernel} needs {sci} and {tmpl}")
         if self.tmpl is not None and self.sci is None:
             raise OptionError("{tmpl} needs {sci}")
+
+
+@documented
+@dataclass(frozen=True, repr=False)
+class SnrOptions(Declared):
+    """How the flux of a point source is measured at every pixel."""
+
+    psf: str | None = option(
+        None,
+        "PSF of the input that was not convolved, as for decorr run; of an image without a decorrelation kernel, its "
+        "own. An image, a grid, or a PSFEx model.",
+        metavar="FILE",
+        unset="the one in the file",
+        card="DCMPSF",
+        comment="PSF asked for",
+    )
+    fwhm: float | None = option(
+        None,
+        "Take a Gaussian of this FWHM for that PSF.",
+        low=0.5,
+        high=100,
+        metavar="PX",
+        card="DCMFWHM",
+        comment="[pixel] FWHM of a Gaussian for the PSF",
+    )
+    variance: str | None = option(None, "Variance image of IMAGE.", metavar="FILE", card="DCMVAR")
+    noise: str | None = option(None, "Standard deviation image of IMAGE.", metavar="FILE", card="DCMSIG")
+    weight: str | None = option(None, "Inverse variance image of IMAGE.", metavar="FILE", card="DCMWGT")
+    mask: str | None = option(None, "Mask of IMAGE.", metavar="FILE", card="DCMMASK")
+    unusable_planes: tuple[str, ...] = option(
+        UNUSABLE_PLANES,
+        "Mask planes whose pixels have no weight, or none.",
+        metavar="A,B,…",
+        card="DCMUNUSE",
+        comment="planes without weight",
+    )
+    least_weight: float = option(
+        0.5,
+        "Pixels are flagged where less than this share of the PSF's weight fell on pixels that have some.",
+        low=0,
+        high=1,
+        metavar="F",
+        card="DCMLEAST",
+        comment="share of the PSF's weight that does not flag",
+    )
+    threads: int | None = again(Options, "threads", card="", comment="")
+    max_memory: float = again(Options, "max_memory", card="", comment="")
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The names of the files that go with the image."""
+        named = ("psf", "variance", "noise", "weight", "mask")
+        return {name: getattr(self, name) for name in named if getattr(self, name) is not None}
+
+    def check(self) -> None:
+        if self.psf is not None and self.fwhm is not None:
+            raise OptionError("{psf} and {fwhm} exclude each other")
 
 
 @documented

@@ -78,6 +78,10 @@ class Recipe:
             for name, option in declared(InputOptions).items()
             if option.names_file and getattr(self.inputs, name) is not None
         }
+        for name, option in declared(InputOptions).items():
+            if option.repeated:
+                pairs = (warp.partition(":") for warp in getattr(self.inputs, name))
+                changed[name] = tuple(f"{kind}:{self._place(native)}" for kind, _, native in pairs)
         images = {role: self._place(file) for role, file in self.images.items()}
         # The names of the images say which HDU was taken.
         return replace(self, images=images, inputs=replace(self.inputs, ext=None, **changed))
@@ -117,7 +121,7 @@ def recipe_of(path: str) -> Recipe:
             raise InputError(f"{path}: holds several exposures; the card DCCMD has the command that made them")
         cards: dict[str, Any] = dict(header.items())
     prints = {}
-    for k in range(1, 100):
+    for k in range(1, 1000):
         if f"DCSUM{k}" not in cards:
             break
         value, _, name = str(cards[f"DCSUM{k}"]).partition(" ")

@@ -171,6 +171,7 @@ class ImageNoise(Figures):
     max_abs_rho: float = figure("DCCORR", "noise correlation of image {}")
     plateau: float = figure("DCPLAT", "plateau taken off image {}")
     pixels: int = figure("DCMPIX", "source-free pixels of image {}")
+    phase_share: float | None = figure("DCPHASE", "of its warp's noise variation, image {}", default=None)
 
 
 @dataclass(frozen=True)
@@ -245,8 +246,8 @@ class Record:
         What its user should know.
     command
         The command line, if it was one.
-    prints
-        Fingerprint of each file that is read, by its name.
+    prints, modified
+        Fingerprint of each file that is read, and when it was changed last, by its name.
     progress
         Is told how far the run has come.
     """
@@ -262,6 +263,7 @@ class Record:
     warnings: list[str] = field(default_factory=list)
     command: str = ""
     prints: Mapping[str, str] = field(default_factory=dict)
+    modified: Mapping[str, str] = field(default_factory=dict)
     progress: Progress | None = None
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from diffim_decorr.errors import InputError
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.io.atomic import check_output
 from diffim_decorr.io.output.file import OutputFile
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from diffim_decorr.assessment import Assessment
+    from diffim_decorr.detect.maps import SnrMaps
 
 __all__ = ("Result",)
 
@@ -112,6 +114,23 @@ class Result:
         from diffim_decorr.assessment import assess
 
         return assess(self.exposure, psi=self.decorrelation_kernel, **known)
+
+    def snr(self, **options: Any) -> SnrMaps:
+        """Measure the flux of a point source at every pixel, as `diffim_decorr.snr_maps` does, with what it takes.
+
+        Raises
+        ------
+        InputError
+            If the PSF is not known, or the difference is a score image.
+        """
+        from diffim_decorr.detect.maps import snr_maps
+
+        if any(isinstance(own, Options) and own.score for own in self.record.options):
+            raise InputError(
+                f"{self.exposure.name}: is a score image, which is correlated with the PSF already: its pixels over "
+                "the roots of the variance are the S/N"
+            )
+        return snr_maps(self.exposure, psi=self.psi, psf_input=self.product.psf_input, **options)
 
     def plot(self, path: str | os.PathLike[str] | None = None, **known: Any) -> Figure:
         """Draw what is found of the result on one page, a matplotlib figure; needs the extra "plot".

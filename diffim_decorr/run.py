@@ -25,7 +25,7 @@ from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.io.atomic import check_output
 from diffim_decorr.io.exposures import as_exposure, load_exposure
 from diffim_decorr.io.extensions import at_extension, exposures_in, psf_of
-from diffim_decorr.io.fingerprint import fingerprint
+from diffim_decorr.io.fingerprint import fingerprint, modified
 from diffim_decorr.io.hdus import split_spec
 from diffim_decorr.io.kernels.registry import as_kernel, kernel_inside, load_kernel
 from diffim_decorr.io.output.file import OutputFile
@@ -34,6 +34,7 @@ from diffim_decorr.io.output.mosaic import MosaicFile
 from diffim_decorr.io.output.product import Product
 from diffim_decorr.io.psfs import read_psf
 from diffim_decorr.io.stacks import input_files, read_inputs
+from diffim_decorr.io.warps import read_warp
 from diffim_decorr.kernels.psf import PSF_TOLERANCE, composed_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.photons import with_photon_noise
@@ -46,7 +47,7 @@ from diffim_decorr.result import Result
 from diffim_decorr.threads import serial_blas
 from diffim_decorr.whiten import whitening_of
 
-__all__ = ("decorrelate", "decorrelate_files", "decorrelate_mosaic")
+__all__ = ("at_exposure", "decorrelate", "decorrelate_files", "decorrelate_mosaic", "files_read")
 
 Array = NDArray[Any]
 ExposureLike = Exposure | ArrayLike | str | os.PathLike[str]
@@ -163,6 +164,7 @@ def decorrelate_files(
     others: Sequence[Declared] = (),
     command: str = "",
     guarded: Sequence[str] = (),
+    psf_needed: bool = False,
     progress: Progress | None = None,
 ) -> tuple[str, Record]:
     """Whiten the noise of a difference image in a file, and write the result to another.
@@ -179,6 +181,8 @@ def decorrelate_files(
         The command line, to be recorded.
     guarded
         Files that must not be overwritten, besides all that are read.
+    psf_needed
+        Whether the result is of no use without its PSF.
     progress
         As in `decorrelate`.
 
@@ -199,9 +203,9 @@ def decorrelate_files(
     files = {"science": science, "template": template, "difference": difference}
     path = _checked_output(files, inputs, options, output, guarded)
     if inputs.ext is not None:
-        files, inputs = _at(files, inputs, inputs.ext)
+        files, inputs = at_exposure(files, inputs, inputs.ext)
     create = partial(OutputFile.create, path, overwrite=output.overwrite, layout=output.layout)
-    return path, _run_files(files, inputs, options, (output, *others), create, progress, command)
+    return path, _run_files(files, inputs, options, (output, *others), create, progress, command, psf_needed)
 
 
 def decorrelate_mosaic(
@@ -247,7 +251,7 @@ def decorrelate_mosaic(
     with MosaicFile.create(path, difference, overwrite=output.overwrite, layout=output.layout) as mosaic:
         for extension, place in places.items():
             try:
-                own = _at(files, inputs, extension)
+                own = at_exposure(files, inputs, extension)
                 section = partial(mosaic.section, place=place)
                 record = _run_files(*own, options, (output, *others), section, progress, command)
             except InputError as error:
@@ -332,6 +336,7 @@ def _run(
         tuple(part.halo for part in job.parts),
         tuple(part.error for part in job.parts),
         subtraction.unit != 1,
+        _psf_input(subtraction, whitening.decorrelation.psi),
     )
     with create(product) as output:
         sink = in_unit(output, subtraction.unit)
@@ -368,6 +373,14 @@ def _run(
     return output
 
 
+def _psf_input(subtraction: Subtraction, psi: SpatialKernel) -> Array | SpatialKernel | None:
+    """PSF before ψ, where with a ψ that varies it tells more than what becomes of it at some positions."""
+    source = subtraction.point_source
+    if not source or psi.is_constant:
+        return None
+    return composed_psf((*source, SpatialKernel.identity()), subtraction.shape).psf
+
+
 def _run_files(
     files: dict[str, str],
     inputs: InputOptions,
@@ -376,14 +389,21 @@ def _run_files(
     create: Callable[[Product], AbstractContextManager[OutputFile]],
     progress: Progress | None,
     command: str,
+    psf_needed: bool = False,
 ) -> Record:
     """Read one exposure and its companions, and write the result to the output that is created."""
     start = time.perf_counter()
     record = Record((inputs, options, *others), files, command=command, progress=progress)
     with record.timed("read"):
         subtraction = _read(files, inputs, options)
-        named = dict.fromkeys([*files.values(), *inputs.files])
+        if psf_needed and not subtraction.point_source:
+            raise InputError(
+                f"{files['difference']}: the PSF of the result is not known, without which there is no S/N of point "
+                "sources (--psf FILE gives that of the input that was not convolved)"
+            )
+        named = files_read(files, inputs)
         record.prints = {name: fingerprint(split_spec(name)[0]) for name in named}
+        record.modified = {name: modified(split_spec(name)[0]) for name in named}
     _run(subtraction, options, record, create)
     record.timings["total"] = time.perf_counter() - start
     return record
@@ -398,6 +418,10 @@ def _read(files: dict[str, str], inputs: InputOptions, options: Options) -> Subt
             dq_bad=inputs.dq_bad,
         )
         for role, side in (("science", "sci"), ("template", "tmpl"))
+    )
+    science, template = (
+        exposure.with_warps([read_warp(warp, exposure) for warp in warps]) if warps else exposure
+        for exposure, warps in ((science, inputs.sci_warp), (template, inputs.tmpl_warp))
     )
     difference = load_exposure(files["difference"], mask=inputs.diff_mask, dq_bad=inputs.dq_bad, is_difference=True)
     refuse_second_time(difference)
@@ -434,22 +458,37 @@ def _checked_output(
     if options.score and inputs.pre_conv_kernel is None:
         raise UsageError("--score needs --pre-conv-kernel")
     for side in ("sci", "tmpl"):
+        if getattr(inputs, f"{side}_warp") and options.noise != "local":
+            raise UsageError(f"--{side}-warp has a meaning with --noise local only")
         for kind in ("variance", "noise", "weight"):
             if getattr(options, f"{side}_gain") is not None and getattr(inputs, f"{side}_{kind}") is not None:
                 raise UsageError(f"--{side}-gain and --{side}-{kind} exclude each other")
-    read = [*files.values(), *inputs.files]
-    if inputs.inputs is not None:
-        read += input_files(inputs.inputs)
+    read = files_read(files, inputs)
     path = output_path(output, files["difference"])
     for file in output_paths(path, output.layout):
         check_output(file, [*(split_spec(name)[0] for name in read), *guarded], output.overwrite)
     return path
 
 
-def _at(files: dict[str, str], inputs: InputOptions, extension: str) -> tuple[dict[str, str], InputOptions]:
+def files_read(files: dict[str, str], inputs: InputOptions) -> list[str]:
+    """The names of all files that a run reads, each once.
+
+    Raises
+    ------
+    InputError
+        If the list of images that were stacked cannot be read.
+    """
+    stacked = [] if inputs.inputs is None else input_files(inputs.inputs)
+    return list(dict.fromkeys([*files.values(), *inputs.files, *stacked]))
+
+
+def at_exposure(files: dict[str, str], inputs: InputOptions, extension: str) -> tuple[dict[str, str], InputOptions]:
     """The files of one exposure: the HDU of that name in the images, and in those of kernels that have it."""
     named = {role: f"{file}[{extension}]" if split_spec(file)[1] is None else file for role, file in files.items()}
     others = ("kernel", "sci_kernel", "pre_conv_kernel")
     given = {name: getattr(inputs, name) for name in others if getattr(inputs, name) is not None}
     own: dict[str, Any] = {name: at_extension(file, extension) for name, file in given.items()}
+    for name in ("sci_warp", "tmpl_warp"):
+        pairs = (warp.partition(":") for warp in getattr(inputs, name))
+        own[name] = tuple(f"{kind}:{at_extension(native, extension)}" for kind, _, native in pairs)
     return named, replace(inputs, **own)

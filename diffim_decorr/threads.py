@@ -13,21 +13,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ("LIBRARIES", "available_threads", "serial_blas", "within_memory")
+__all__ = ("LIBRARIES", "available_threads", "keep_to", "serial_blas", "within_memory")
 
 #: Bytes that the interpreter takes, with all libraries that a run imports.
 LIBRARIES = 180_000_000
 
 _lock = threading.Lock()
 _inside = 0
+_most = 0
 _limits: list[Any] = []
 
 
 def available_threads() -> int:
     """The number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(there, _most or there)
+
+
+def keep_to(threads: int) -> None:
+    """Have this process take so many processors for all there are, as one of several that share them."""
+    global _most
+    _most = threads
 
 
 def within_memory(threads: int, each: int, budget: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,6 +34,8 @@ Array = NDArray[Any]
 _NOTABLE_VARIATION = 0.02
 # What is measured on the inputs explains the noise of the result to a few per cent, unless it is not only noise.
 _NOTABLE_CALIBRATION = 0.1
+# Local noise is modelled as if it were the same all over the few pixels of ψ, which is not better than this.
+_LOCAL_TOLERANCE, _NOTABLE_ERROR = 2e-2, 5e-2
 # What a first ψ left is whitened as well if it stands out of its statistical error by this factor.
 _SIGNIFICANT = 5.0
 # Bytes for images of ψ while it is made, of which more would not help.
@@ -100,7 +103,7 @@ def _decorrelation(
         noise.field,
         subtraction.shape,
         at=subtraction.place_of_constant(options),
-        tolerance=options.tolerance,
+        tolerance=_tolerance(noise, options),
         node_spacing=options.node_spacing,
         recipe=recipe,
         levels=[plane.level * plane.factor for plane in noise.planes],
@@ -110,15 +113,22 @@ def _decorrelation(
     )
 
 
+def _tolerance(noise: Noise, options: Options) -> float:
+    """Bound of the rms error of ψ."""
+    return max(options.tolerance, _LOCAL_TOLERANCE) if math.isfinite(noise.field.period) else options.tolerance
+
+
 def _remarks(
     subtraction: Subtraction, noise: Noise, options: Options, recipe: Recipe, decorrelation: Decorrelation
 ) -> Iterator[str]:
     """What the user should know about ψ."""
     place = subtraction.place_of_constant(options)
-    if place is None and decorrelation.error > options.tolerance:
+    tolerance = _tolerance(noise, options)
+    limit = max(tolerance, _NOTABLE_ERROR) if math.isfinite(noise.field.period) else tolerance
+    if place is None and decorrelation.error > limit:
         yield (
             f"the decorrelation kernel is accurate to {decorrelation.error:.1e} of the noise only, not to the "
-            f"tolerance of {options.tolerance:.0e}: the matching kernel or the noise varies within few pixels"
+            f"tolerance of {tolerance:.0e}: the matching kernel or the noise varies within few pixels"
         )
     if place is not None:
         varies = variation(subtraction.kernels, noise.field, subtraction.shape, decorrelation, recipe, place)

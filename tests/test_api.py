@@ -55,10 +55,10 @@ def test_options_are_named_as_on_the_command_line() -> None:
     fields = set(inspect.signature(Options).parameters)
     # What is read from survey there is given as exposures and arrays here, and there is nothing to print or to write.
     survey = {"sci", "tmpl", "diff", "kernel", "psf", "pre_conv_kernel", "sci_kernel", "inputs", "dq_bad", "ext"}
-    survey |= {"kernel_format", "sci_kernel_format"}
+    survey |= {"kernel_format", "sci_kernel_format", "sci_warp", "tmpl_warp"}
     survey |= {f"{side}_{plane}" for side in ("sci", "tmpl") for plane in ("variance", "noise", "weight", "mask")}
     written = {"output", "config", "overwrite", "json", "quiet", "verbose", "strict", "diff_mask", "layout", "all_ext"}
-    written |= {"skip_existing", "plot", "report"}
+    written |= {"skip_existing", "plot", "report", "snr"}
     assert command - survey - written == fields
 
 

@@ -37,7 +37,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "spatial": (1, "spatial must be true or false, not 1"),
     "kernel_at": ((1.0,), "kernel_at must be two numbers"),
     "convolved": ("both", "convolved must be auto, template or science, not 'both'"),
-    "noise": (None, "noise must be white or measured, not None"),
+    "noise": (None, "noise must be white, measured or local, not None"),
     "bad_planes": (3, "bad_planes must be names of mask planes"),
 }
 

@@ -8,8 +8,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from diffim_decorr.batch.options import BatchOptions
 from diffim_decorr.declare import Declared, Option, declared
-from diffim_decorr.options import ApplyOptions, CommandOptions, InputOptions, KernelOptions, Options, OutputOptions
+from diffim_decorr.options import (
+    ApplyOptions,
+    CommandOptions,
+    InputOptions,
+    KernelOptions,
+    Options,
+    OutputOptions,
+    SnrOptions,
+)
 from diffim_decorr.simulate.options import SimulationOptions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,8 +97,10 @@ def _escaped(text: str) -> str:
 
 TABLES = {
     "run": (InputOptions, Options, OutputOptions, CommandOptions),
+    "batch": (BatchOptions,),
     "apply": (ApplyOptions, OutputOptions, CommandOptions),
     "kernel": (KernelOptions,),
+    "snr": (SnrOptions,),
     "simulate": (SimulationOptions,),
 }
 

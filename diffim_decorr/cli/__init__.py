@@ -13,14 +13,16 @@ import click
 
 from diffim_decorr._version import __version__
 from diffim_decorr.cli.common import say
-from diffim_decorr.errors import FailedVerdictError, InputError, OptionError, UsageError
+from diffim_decorr.errors import FailedExposuresError, FailedVerdictError, InputError, OptionError, UsageError
 
 __all__ = ("cli", "main")
 
 # Name and first line of help; the module is diffim_decorr.cli.NAME.
 _COMMANDS = {
     "run": "Whiten the noise of a difference image.",
+    "batch": "Whiten the noise of many difference images.",
     "apply": "Convolve companion images with the kernel that a run stored.",
+    "snr": "Measure flux, error and S/N of point sources at every pixel.",
     "qa": "Judge the noise of any difference image.",
     "report": "Write an index over many results.",
     "config": "Print the options that made an output, as a file for --config.",
@@ -56,7 +58,8 @@ class _LazyGroup(click.Group):
 def cli() -> None:
     """Undo the noise correlation that image differencing leaves behind.
 
-    Exit status: 0 done, 2 wrong usage, 3 bad input, 4 done but bad under --strict, 1 anything else.
+    Exit status: 0 done, 2 wrong usage, 3 bad input, 4 done but bad under --strict, 5 some of a batch failed, 1 anything
+    else.
     """
 
 
@@ -92,6 +95,9 @@ def main() -> None:
     except FailedVerdictError as error:
         say(f"decorr: {error}")
         sys.exit(4)
+    except FailedExposuresError as error:
+        say(f"decorr: {error}")
+        sys.exit(5)
     except OptionError as error:
         say(f"decorr: error: {error.typed}")
         sys.exit(2)

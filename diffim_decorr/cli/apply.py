@@ -59,7 +59,8 @@ def apply(image: str, **given: Any) -> None:
     seconds = perf_counter() - start
     with tell(path):
         if command.json:
-            from diffim_decorr.cli.summary import print_json, summary_of
+            from diffim_decorr.cli.summary import print_json
+            from diffim_decorr.summary import summary_of
 
             psi = {"file": options.psi, **tree["psi"]}
             print_json(

@@ -13,7 +13,7 @@ import click
 
 from diffim_decorr.options import CommandOptions, OutputOptions
 
-__all__ = ("guarded_files", "loading", "say", "skipped", "tell", "typed", "warn")
+__all__ = ("guarded_files", "loading", "plain", "say", "skipped", "tell", "typed", "warn")
 
 
 @contextmanager
@@ -33,9 +33,14 @@ def guarded_files() -> list[str]:
     return [meta["config"]] if "config" in meta else []
 
 
+def plain(text: str) -> str:
+    """A text without control characters, whatever is in file names."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def say(text: str) -> None:
-    """One line on standard error, whatever is in file names."""
-    click.echo("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text), err=True)
+    """One line on standard error."""
+    click.echo(plain(text), err=True)
 
 
 def typed() -> str:
@@ -67,7 +72,8 @@ def skipped(image: str, output: OutputOptions, command: CommandOptions) -> bool:
         if not warnings:
             say(f"decorr: {path}: skipped, for it exists already")
     if command.json:
-        from diffim_decorr.cli.summary import print_json, skipped_of
+        from diffim_decorr.cli.summary import print_json
+        from diffim_decorr.summary import skipped_of
 
         with tell(path):
             print_json(skipped_of(path, output.layout, warnings))

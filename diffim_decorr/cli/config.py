@@ -39,7 +39,9 @@ def _load(ctx: click.Context, _param: click.Parameter, path: str | None) -> str 
         parameter, opposite = options[key.replace("_", "-")]
         if not _fits(parameter, value):
             raise UsageError(f"{path}: {key} = {_shown(value)} is not {_wanted(parameter)}")
-        if isinstance(value, list) and parameter.nargs == 1:
+        if parameter.multiple and isinstance(value, str):
+            value = [value]
+        if isinstance(value, list) and parameter.nargs == 1 and not parameter.multiple:
             value = ",".join(value)
         try:
             parameter.process_value(ctx, value)
@@ -72,7 +74,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_list(parameter: click.Option) -> bool:
-    return parameter.metavar is not None and "," in parameter.metavar
+    return parameter.multiple or (parameter.metavar is not None and "," in parameter.metavar)
 
 
 def _wanted(parameter: click.Option) -> str:

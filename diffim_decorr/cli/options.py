@@ -45,7 +45,7 @@ def chosen(group: type[_Group], given: dict[str, Any]) -> _Group:
 def _click_option(option: Option) -> Callable[[_Command], _Command]:
     names = [option.name, option.flag, *([option.short] if option.short else [])]
     # Files that are not named are not there.
-    silent = option.required or option.kind == "flag" or (option.default is None and not option.unset)
+    silent = option.required or option.kind in ("flag", "texts") or (option.default is None and not option.unset)
     shown = "" if silent else f"  [default: {option.shown_default}]"
     keywords: dict[str, Any] = {
         "required": option.required,
@@ -53,7 +53,7 @@ def _click_option(option: Option) -> Callable[[_Command], _Command]:
         "callback": _checked(option),
         "metavar": option.metavar or None,
     }
-    if option.default is not None and option.kind not in ("names", "shape"):
+    if option.default is not None and option.kind not in ("names", "shape", "texts"):
         keywords["default"] = option.default
     if option.kind == "choice":
         # The word for None is one of the choices.
@@ -62,6 +62,8 @@ def _click_option(option: Option) -> Callable[[_Command], _Command]:
             keywords["default"] = option.unset
     elif option.kind == "flag":
         keywords |= {"is_flag": True, "metavar": None}
+    elif option.kind == "texts":
+        keywords |= {"type": str, "multiple": True}
     elif option.kind == "point":
         keywords |= {"type": float, "nargs": 2}
     elif option.kind in ("int", "float"):
@@ -77,7 +79,7 @@ def _checked(option: Option) -> Callable[[click.Context, click.Parameter, Any], 
     def check(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
         if option.required:
             return value
-        if value is None:
+        if value is None or (option.repeated and not value):
             return option.default
         try:
             return option.checked(value, called=option.flag)

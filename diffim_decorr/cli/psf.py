@@ -30,7 +30,7 @@ def psf(file: str, x: float, y: float, output: str, **given: Any) -> None:
     from diffim_decorr.io.atomic import check_output
     from diffim_decorr.io.hdus import split_spec
     from diffim_decorr.io.output.stamps import write_psf_image
-    from diffim_decorr.io.psfs import read_psf
+    from diffim_decorr.io.psfs import is_response, read_psf
 
     options = chosen(OutputOptions, given)
     if not (np.isfinite(x) and np.isfinite(y)):
@@ -40,4 +40,4 @@ def psf(file: str, x: float, y: float, output: str, **given: Any) -> None:
     if not isinstance(found, np.ndarray):
         found.check_inside(np.array([x]), np.array([y]), file)
     image = found if isinstance(found, np.ndarray) else found.at(x, y)
-    write_psf_image(output, image, file, (x, y), options.overwrite)
+    write_psf_image(output, image, file, (x, y), is_response(file), options.overwrite)

@@ -77,7 +77,8 @@ def qa(
                 raise
             say(f"decorr: error: {error}")
             broken.append(str(error))
-    missed = {one.name: [said for limit in limits if (said := limit.met_by(one))] for one in found}
+    values = {one.name: {name: measured.value for name, measured in one.figures.items()} for one in found}
+    missed = {name: [said for limit in limits if (said := limit.met_by(own))] for name, own in values.items()}
     if not quiet:
         for one in found:
             for text in one.warnings:

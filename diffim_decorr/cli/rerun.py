@@ -51,7 +51,8 @@ def rerun(made: str, output: str | None, **given: Any) -> None:
         for text in (*recipe.changes(), *record.warnings):
             warn(str(text))
     if command.json or not command.quiet:
-        from diffim_decorr.cli.summary import print_json, print_summary, summary_of
+        from diffim_decorr.cli.summary import print_json, print_summary
+        from diffim_decorr.summary import summary_of
 
         summary = summary_of(record, written, recipe.output.layout)
         with tell(written):

@@ -13,7 +13,7 @@ from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.cli.pictures import check_pictures, write_pictures
 from diffim_decorr.cli.progress import progress_shown
 from diffim_decorr.errors import OptionError, OutputExistsError
-from diffim_decorr.options import CommandOptions, InputOptions, Options, OutputOptions, QaOptions
+from diffim_decorr.options import CommandOptions, InputOptions, Options, OutputOptions, QaOptions, SnrOptions
 
 if TYPE_CHECKING:
     from diffim_decorr.errors import InputError
@@ -45,6 +45,8 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
         from diffim_decorr.run import decorrelate_files
 
     starting = perf_counter() - start
+    if command.snr:
+        _check_maps(command.snr, [sci, tmpl, diff, *inputs.files], inputs, options, output)
     if inputs.all_ext and (command.plot or command.report):
         raise OptionError(
             "{plot} and {report} are of one exposure, not of {all_ext}; decorr qa OUT[IMAGE,2] makes them"
@@ -57,7 +59,8 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
         with progress_shown(command.quiet) as progress:
             path, record = decorrelate_files(
                 sci, tmpl, diff, inputs, options, output,
-                others=(command,), command=typed(), guarded=guarded_files(), progress=progress,
+                others=(command,), command=typed(), guarded=guarded_files(), psf_needed=command.snr is not None,
+                progress=progress,
             )  # fmt: skip
     except OutputExistsError:
         if skipped(diff, output, command):
@@ -68,7 +71,8 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
         for warning in record.warnings:
             warn(warning)
     if command.json or not command.quiet:
-        from diffim_decorr.cli.summary import print_json, print_summary, summary_of
+        from diffim_decorr.cli.summary import print_json, print_summary
+        from diffim_decorr.summary import summary_of
 
         summary = summary_of(record, path, output.layout)
         with tell(path):
@@ -78,6 +82,8 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
                 print_summary(summary, command.verbose)
     if command.plot or command.report:
         _write_pictures(path, record, inputs, command, output.overwrite)
+    if command.snr:
+        _write_maps(path, options, command, output.overwrite)
     if command.strict:
         _refuse_failed(path, [record])
 
@@ -100,6 +106,32 @@ def _write_pictures(path: str, record: Record, inputs: InputOptions, command: Co
     write_pictures(assess_file(output_paths(path, layout)[0], known), command.plot, command.report, overwrite)
 
 
+def _check_maps(path: str, read: list[str], inputs: InputOptions, options: Options, output: OutputOptions) -> None:
+    """Refuse maps that cannot be made before anything is done."""
+    from diffim_decorr.io.atomic import check_output
+    from diffim_decorr.io.hdus import split_spec
+
+    if inputs.all_ext:
+        raise OptionError("{snr} is of one exposure, not of {all_ext}; decorr snr OUT[IMAGE,2] makes the maps")
+    if options.score:
+        raise OptionError("{snr} has no meaning with {score}: a score image over the roots of its variance is the S/N")
+    if path == output.output:
+        raise OptionError("{snr} and {output} name the same file")
+    check_output(path, [split_spec(name)[0] for name in read], output.overwrite)
+
+
+def _write_maps(path: str, options: Options, command: CommandOptions, overwrite: bool) -> None:
+    """The maps of flux, error and S/N of a result."""
+    from diffim_decorr.detect.maps import snr_file
+
+    assert command.snr is not None
+    own = SnrOptions(threads=options.threads, max_memory=options.max_memory)
+    record = snr_file(path, own, output=command.snr, overwrite=overwrite)
+    if not command.quiet:
+        for warning in record.warnings:
+            warn(f"{command.snr}: {warning}")
+
+
 def _refuse_failed(path: str, records: list[Record]) -> None:
     """End with status 4 if a verdict is fail."""
     from diffim_decorr.errors import FailedVerdictError
@@ -120,9 +152,10 @@ def _run_all(
     """Every exposure of the difference into one output; one that cannot be used does not stop the others."""
     from time import perf_counter
 
-    from diffim_decorr.cli.summary import SCHEMA, print_extensions, print_json
+    from diffim_decorr.cli.summary import print_extensions, print_json
     from diffim_decorr.errors import InputError
     from diffim_decorr.run import decorrelate_mosaic
+    from diffim_decorr.summary import SCHEMA
 
     summaries: list[dict[str, Any]] = []
     records: list[Record] = []

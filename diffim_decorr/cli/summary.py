@@ -1,43 +1,13 @@
-"""What a run prints: the summary table, the JSON object."""
+"""What a run prints: the summary as a table, or as a JSON object."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from diffim_decorr._version import __version__
-
-if TYPE_CHECKING:
-    from diffim_decorr.options import LayoutName
-    from diffim_decorr.record import Record
-
-__all__ = ("SCHEMA", "print_extensions", "print_json", "print_summary", "skipped_of", "summary_of")
-
-#: Version of the JSON object's form: what means something else gets a new number.
-SCHEMA = 1
-
-
-def summary_of(record: Record, path: str | None = None, layout: LayoutName = "lsst") -> dict[str, Any]:
-    """The object that ``--json`` prints; figures that could not be measured are null."""
-    summary: dict[str, Any] = {"schema": SCHEMA, "version": __version__}
-    if path is not None:
-        summary |= _files(path, layout)
-    tree = record.tree()
-    return summary | {"mode": "spatial" if tree["options"].get("spatial") else "constant"} | tree
-
-
-def skipped_of(path: str, layout: LayoutName, warnings: list[str]) -> dict[str, Any]:
-    """The object for an output that was there already."""
-    return {"schema": SCHEMA, "version": __version__, **_files(path, layout), "skipped": True, "warnings": warnings}
-
-
-def _files(path: str, layout: LayoutName) -> dict[str, Any]:
-    from diffim_decorr.io.output.layouts import output_paths
-
-    files = output_paths(path, layout)
-    return {"output": path} if len(files) == 1 else {"output": path, "files": files}
+__all__ = ("print_extensions", "print_json", "print_summary")
 
 
 def print_json(summary: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,32 @@ from numpy.typing import NDArray
 from diffim_decorr.engine.field_work import FieldWork
 from diffim_decorr.engine.job import Job
 from diffim_decorr.engine.sinks import Sink
+from diffim_decorr.engine.tiles import FieldTiling
 from diffim_decorr.geometry import Box
 from diffim_decorr.threads import within_memory
 
-__all__ = ("Progress", "convolve_image")
+__all__ = ("Progress", "Work", "convolve_image", "work_on_tiles")
 
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
 
 _PIXEL = 12  # bytes of image, mask and variance
+
+
+class Work(Protocol):
+    """What is done to the tiles of an image; safe to call from several threads."""
+
+    #: The tiles.
+    tiling: FieldTiling
+    #: Bytes that a thread takes for a tile, and all tiles together.
+    bytes_each: int
+    bytes_kept: int
+
+    def __call__(self, tile: Box, part: int | None, image: Array, mask: Array, variance: Array) -> None:
+        """Put the result's pixels into arrays of the tile's shape."""
+
+    def held(self, row: list[tuple[Box, int | None]]) -> list[Any]:
+        """As `Plane.held`, for all that is read for a row of tiles."""
 
 
 def convolve_image(job: Job, sink: Sink, progress: Progress | None = None) -> None:
@@ -36,7 +53,11 @@ def convolve_image(job: Job, sink: Sink, progress: Progress | None = None) -> No
     progress
         Called with the number of tiles done and the number of all.
     """
-    work = FieldWork(job)
+    work_on_tiles(FieldWork(job), sink, job.threads, job.memory, progress)
+
+
+def work_on_tiles(work: Work, sink: Sink, threads: int, memory: int, progress: Progress | None = None) -> None:
+    """Do to each tile what is to be done, in so many threads and bytes; see `convolve_image`."""
     tiles = list(work.tiling)
     rows = _Rows(work, sink)
     lock = threading.Lock()
@@ -57,7 +78,7 @@ def convolve_image(job: Job, sink: Sink, progress: Progress | None = None) -> No
             with lock:
                 rows.release(tile)
 
-    with ThreadPoolExecutor(_workers(job, work, sink)) as pool:
+    with ThreadPoolExecutor(_workers(work, sink, threads, memory)) as pool:
         futures = [pool.submit(process, *tile) for tile in tiles]
         try:
             for future in futures:
@@ -68,18 +89,18 @@ def convolve_image(job: Job, sink: Sink, progress: Progress | None = None) -> No
             raise
 
 
-def _workers(job: Job, work: FieldWork, sink: Sink) -> int:
+def _workers(work: Work, sink: Sink, threads: int, memory: int) -> int:
     """How many tiles may be worked on at once; what comes out is the same for any number."""
     # Two rows of tiles are in flight: the one that is being finished, and the one that is begun.
-    height = max(tile.shape[0] for tile, _ in work.tiling)
-    rows = 0 if sink.rows(0, 1) else 2 * height * job.shape[1] * _PIXEL
-    return within_memory(job.threads, work.bytes_each, job.memory - work.bytes_kept - rows)
+    height, width = (max(end) for end in zip(*((t.shape[0], t.x1) for t, _ in work.tiling), strict=True))
+    rows = 0 if sink.rows(0, 1) else 2 * height * width * _PIXEL
+    return within_memory(threads, work.bytes_each, memory - work.bytes_kept - rows)
 
 
 class _Rows:
     """Pixels of rows of tiles, kept until all tiles of a row are done; not safe without a lock."""
 
-    def __init__(self, work: FieldWork, sink: Sink) -> None:
+    def __init__(self, work: Work, sink: Sink) -> None:
         self._work = work
         self._sink = sink
         self._tiles = {row[0][0].y0: row for row in work.tiling.rows}

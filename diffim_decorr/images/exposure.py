@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from diffim_decorr.errors import InputError
 from diffim_decorr.images.absent import Fill, absent, area_fill
 from diffim_decorr.images.planes import ArrayPlane, ConstantPlane, DerivedPlane, Plane
+from diffim_decorr.images.warps import Warp
 from diffim_decorr.kernels.spatial import SpatialKernel
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Exposure:
         What a user of it should know.
     psf_fault
         Why there is no PSF, if one was there that cannot be used.
+    warps
+        How the image was resampled, see `read_warp`; of one that was combined, how each of those that it was made of.
 
     Raises
     ------
@@ -79,10 +82,12 @@ class Exposure:
         name: str = "array",
         remarks: Sequence[str] = (),
         psf_fault: str | None = None,
+        warps: Sequence[Warp] = (),
     ) -> None:
         self.name = name
         self.remarks = tuple(remarks)
         self.psf_fault = psf_fault
+        self.warps = tuple(warps)
         self.image_plane = _as_plane(image, None, f"{name}: the image")
         shape = self.image_plane.shape
         self.variance_plane = None if variance is None else _as_plane(variance, shape, f"{name}: the variance plane")
@@ -185,6 +190,12 @@ class Exposure:
         """The same with another variance plane."""
         other = copy(self)
         other.variance_plane = variance
+        return other
+
+    def with_warps(self, warps: Sequence[Warp]) -> Exposure:
+        """The same with how it was resampled."""
+        other = copy(self)
+        other.warps = tuple(warps)
         return other
 
     @property

@@ -39,8 +39,15 @@ class MaskUnion:
     sources: tuple[tuple[Plane, tuple[tuple[int, int], ...] | None], ...]
 
     @classmethod
-    def of(cls, exposures: Sequence[Exposure]) -> MaskUnion:
+    def of(cls, exposures: Sequence[Exposure], own: Sequence[str] = OWN_PLANES) -> MaskUnion:
         """The union over exposures; bit numbers are those of the first one that has the plane, where they are free.
+
+        Parameters
+        ----------
+        exposures
+            Whose masks it is of.
+        own
+            Planes that it has besides.
 
         Raises
         ------
@@ -51,7 +58,7 @@ class MaskUnion:
         for exposure in exposures:
             for name, bit in exposure.mask_planes.items():
                 wanted.setdefault(name, bit)
-        for name in OWN_PLANES:
+        for name in own:
             wanted.setdefault(name, None)
         planes: dict[str, int] = {}
         for name, preferred in sorted(wanted.items(), key=lambda item: item[1] is None):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ("AXIS_CARD", "WCS_CARD", "separation")
+__all__ = ("AXIS_CARD", "WCS_CARD", "pixels_of", "separation")
 
 Array = NDArray[Any]
 
@@ -66,6 +66,38 @@ def separation(one: Header | None, other: Header | None, shape: tuple[int, int])
         distances = _angles(begin, _directions(there, x, y)) / size
     known = distances[np.isfinite(distances)]
     return float(np.median(known)) if known.size else None
+
+
+def pixels_of(one: Header | None, other: Header | None) -> Callable[[Array, Array], tuple[Array, Array]] | None:
+    """Where the pixels (x, y) of one image lie among those of another: a function of both, 0-based.
+
+    Returns
+    -------
+    function
+        It gives NaN where a place has none. None if one of the headers says nothing of the sky, or they say it in
+        different systems of coordinates.
+    """
+    if not (_sky_cards(one) and _sky_cards(other)):
+        return None
+    with _silently():
+        try:
+            here, there = (_wcs(header) for header in (one, other))
+        except Exception:  # whatever wcslib has to say of such cards
+            return None
+    if here is None or there is None or _frame(here) != _frame(there):
+        return None
+
+    def places(x: Array, y: Array) -> tuple[Array, Array]:
+        with _silently():
+            try:
+                world = here.all_pix2world(np.stack([x, y], axis=1), 0)
+                ordered = world if here.wcs.lng == there.wcs.lng else world[:, ::-1]
+                u, v = there.all_world2pix(ordered, 0, tolerance=1e-6).T
+            except Exception:  # of places that have none, or a distortion that has no inverse
+                return np.full(x.shape, np.nan), np.full(x.shape, np.nan)
+        return u, v
+
+    return places
 
 
 def _sky_cards(header: Header | None) -> dict[str, Any]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import BinaryIO
 
 from astropy.io import fits
 
 from diffim_decorr.errors import InputError, OutputExistsError, UsageError
 from diffim_decorr.io.packing import is_packed, pack
 from diffim_decorr.io.structure import BLOCK
+from diffim_decorr.io.unfinished import begin
 
 __all__ = (
     "Draft",
@@ -44,12 +45,11 @@ class Draft:
     def __init__(self, path: str) -> None:
         self.path = path
         self.end = 0
-        folder = os.path.dirname(os.path.abspath(path))
         try:
-            descriptor, self.temporary = tempfile.mkstemp(prefix=".decorr-", suffix=".part", dir=folder)
+            descriptor, self.temporary = begin(path, ".part")
         except OSError as error:
             raise UsageError(f"{path}: the output cannot be written: {error.strerror}") from error
-        self._file = os.fdopen(descriptor, "r+b")
+        self._file: BinaryIO = os.fdopen(descriptor, "r+b")
 
     def claim(self, length: int) -> int:
         """Room for so many bytes and the rest of their last block, at the offset that is returned."""
@@ -105,12 +105,16 @@ class Draft:
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Have what was written on the disk, and compress it if the name asks for that."""
+        """Have what was written on the disk, and compress it if the name asks for that.
+
+        The file stays open, and so is taken by nobody for left behind, until it is in its place.
+        """
         self.sync()
         with naming(self.path):
-            self._file.close()
             if is_packed(self.path):
-                pack(self.temporary, self.path)
+                packed = pack(self.temporary, self.path)
+                self._file.close()
+                self._file = packed
             _allow(self.temporary)
 
     def discard(self) -> None:
@@ -289,10 +293,9 @@ def whole_file(path: str, overwrite: bool) -> Iterator[str]:
     folder, name = os.path.split(os.path.abspath(path))
     ending = name[name.find(".", 1) :] if "." in name[1:] else ""
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=".decorr-", suffix=ending, dir=folder)
+        descriptor, temporary = begin(path, ending)
     except OSError as error:
         raise UsageError(f"{path}: the output cannot be written: {error.strerror}") from error
-    os.close(descriptor)
     try:
         with naming(path):
             yield temporary
@@ -308,6 +311,8 @@ def whole_file(path: str, overwrite: bool) -> Iterator[str]:
             # Whoever wrote it knows of the temporary file only.
             raise type(error)(str(error).replace(temporary, path)) from error
         raise
+    finally:
+        os.close(descriptor)
 
 
 def write_hdus(path: str, hdus: fits.HDUList, overwrite: bool) -> None:
@@ -322,5 +327,5 @@ def write_hdus(path: str, hdus: fits.HDUList, overwrite: bool) -> None:
     """
     if os.path.lexists(path) and not overwrite:
         raise exists_already(path)
-    with whole_file(path, overwrite) as temporary:
-        hdus.writeto(temporary, overwrite=True, checksum=True)
+    with whole_file(path, overwrite) as temporary, open(temporary, "wb") as file:
+        hdus.writeto(file, checksum=True)

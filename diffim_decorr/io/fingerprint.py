@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
-__all__ = ("fingerprint",)
+__all__ = ("fingerprint", "modified")
 
 # A checksum of so many bytes in so many places tells files apart as well as one of all that they hold, unless somebody
 # changes single pixels on purpose; and reading them takes milliseconds.
@@ -30,3 +30,15 @@ def fingerprint(path: str) -> str:
                 file.seek((size - _LENGTH) * k // (_BLOCKS - 1))
                 digest.update(file.read(_LENGTH))
     return f"{size}:{digest.hexdigest()}"
+
+
+def modified(path: str) -> str:
+    """When a file was changed last: seconds since 1970, with as many digits as the file system has.
+
+    Raises
+    ------
+    OSError
+        If there is no such file.
+    """
+    seconds, nanoseconds = divmod(os.stat(path).st_mtime_ns, 10**9)
+    return f"{seconds}.{nanoseconds:09d}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
-from typing import Any
+from typing import Any, BinaryIO
 
 from astropy.io import fits
+
+from diffim_decorr.io.unfinished import begin
 
 __all__ = ("is_packed", "pack")
 
@@ -20,27 +22,30 @@ def is_packed(path: str) -> bool:
     return path.lower().endswith((".fz", ".gz"))
 
 
-def pack(temporary: str, path: str) -> None:
-    """Compress a finished file in place, without loss."""
-    packed = temporary + ".packed"
+def pack(temporary: str, path: str) -> BinaryIO:
+    """Compress a finished file in place, without loss; what comes back is open, as `unfinished.begin` has it."""
+    descriptor, packed = begin(path, ".part")
+    held = os.fdopen(descriptor, "r+b")
     try:
-        if path.lower().endswith(".gz"):
-            with open(temporary, "rb") as plain, gzip.open(packed, "wb", compresslevel=4) as file:
-                shutil.copyfileobj(plain, file, 1 << 20)
-        else:
-            with fits.open(temporary) as hdus:
-                # An image cannot be compressed in the primary HDU.
-                out = fits.HDUList([hdus[0] if hdus[0].data is None else fits.PrimaryHDU()])
-                for hdu in hdus if hdus[0].data is not None else hdus[1:]:
-                    bitpix = hdu.header["BITPIX"] if hdu.is_image and len(hdu.shape) == 2 else 0
-                    out.append(_compressed(hdu, _COMPRESSION[bitpix]) if bitpix in _COMPRESSION else hdu)
-                out.writeto(packed, checksum=True)
-        with open(packed, "rb+") as file:
-            os.fsync(file.fileno())
+        with open(packed, "wb") as file:
+            if path.lower().endswith(".gz"):
+                with open(temporary, "rb") as plain, gzip.open(file, "wb", compresslevel=4) as archive:
+                    shutil.copyfileobj(plain, archive, 1 << 20)
+            else:
+                with fits.open(temporary) as hdus:
+                    # An image cannot be compressed in the primary HDU.
+                    out = fits.HDUList([hdus[0] if hdus[0].data is None else fits.PrimaryHDU()])
+                    for hdu in hdus if hdus[0].data is not None else hdus[1:]:
+                        bitpix = hdu.header["BITPIX"] if hdu.is_image and len(hdu.shape) == 2 else 0
+                        out.append(_compressed(hdu, _COMPRESSION[bitpix]) if bitpix in _COMPRESSION else hdu)
+                    out.writeto(file, checksum=True)
+        os.fsync(descriptor)
         os.replace(packed, temporary)
-    finally:
-        if os.path.exists(packed):
-            os.unlink(packed)
+    except BaseException:
+        held.close()
+        os.unlink(packed)
+        raise
+    return held
 
 
 def _compressed(hdu: Any, kind: str) -> fits.CompImageHDU:

@@ -22,7 +22,7 @@ from diffim_decorr.kernels.grid import GridCoefficients, on_grid
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.threads import serial_blas
 
-__all__ = ("psf_hdu", "psf_numbers", "read_psf")
+__all__ = ("is_response", "psf_hdu", "psf_numbers", "read_psf")
 
 Array = NDArray[Any]
 
@@ -108,6 +108,14 @@ def psf_hdu(path: str, hdus: fits.HDUList, hdu: Any, xy0: tuple[int, int]) -> Ar
     return image
 
 
+def is_response(spec: str) -> bool:
+    """Whether a file holds the PSF of a decorrelated image, not that of an input."""
+    path, extension = split_spec(spec)
+    with open_fits(path) as hdus:
+        inputs = extension is not None and str(select_hdu(path, hdus, extension).name).startswith("PSF_INPUT")
+        return (_is_response(hdus) and not inputs) or hdus[0].header.get("PSFRESP") is True
+
+
 def _is_response(hdus: fits.HDUList) -> bool:
     """Whether a file is an output of decorr, whose PSF is the response to a source: where ψ varies its sum is not 1."""
     return "DCVERS" in hdus[0].header
@@ -151,6 +159,7 @@ def _grid(cube: Array, path: str, hdus: fits.HDUList, hdu: Any) -> Array | Spati
     name = hdu_label(path, hdus, hdu)
     # A file of several exposures has a cube and a table for each.
     tables = [h for h in hdus if isinstance(h, fits.BinTableHDU | fits.TableHDU) and _has_positions(h)]
+    tables = [h for h in tables if h.name == f"{hdu.name}_POSITIONS"] or tables
     table = next((h for h in tables if h.ver == hdu.ver), tables[0] if tables else None)
     if table is None:
         raise InputError(f"{name}: a cube of PSFs needs a table with their positions, columns X and Y")

@@ -18,6 +18,7 @@ __all__ = (
     "max_abs_rho",
     "normalised",
     "on_grid",
+    "positive",
     "power_of",
     "quick_median",
     "transforms",
@@ -27,6 +28,7 @@ Array = NDArray[Any]
 
 MAX_LAG = 5
 _MEDIAN_SAMPLE = 16_384
+_SMALLEST_POWER = 2e-3  # of a measured noise spectrum, relative to its largest value
 
 
 def on_grid(shape: tuple[int, ...], max_lag: int) -> tuple[int, int]:
@@ -129,3 +131,11 @@ def correlation_function(covariance: Array, pixels: int) -> tuple[Array, float, 
     end = min(1.5 * reach + 1, lag)
     phase = np.clip((radius - reach) / max(end - reach, 1e-9), 0, 1)
     return rho * 0.5 * (1 + np.cos(np.pi * phase)), variance, plateau / variance
+
+
+def positive(spectrum: Array) -> Array:
+    """Power spectrum (..., k) of a measured correlation function, which errors may have made negative."""
+    # A floor that sets in smoothly: a sharp one would make ψ ring.
+    floor = _SMALLEST_POWER * spectrum.max()
+    floored: Array = (spectrum + np.hypot(spectrum, 2 * floor)) / 2
+    return floored

@@ -58,6 +58,7 @@ def plane_noise(
     record: Record,
     windows: SourceFreeWindows | None = None,
     unit: float = 1.0,
+    structure: Plane | None = None,
 ) -> PlaneNoise:
     """The noise of a contribution: as given, or that of its variance plane, or of its pixels.
 
@@ -75,6 +76,8 @@ def plane_noise(
         Source-free windows, if the noise is to be measured there.
     unit
         By what the pixels have been multiplied, for messages.
+    structure
+        By what the noise's variance is larger or smaller at each pixel than the variance plane has it.
 
     Raises
     ------
@@ -99,7 +102,7 @@ def plane_noise(
         )
     measured = None
     if windows is not None:
-        measured = windows.measure(exposure, level)
+        measured = windows.measure(exposure, level, structure)
         remark = plateau_warning(exposure.name, measured)
         if remark:
             record.warn(remark)

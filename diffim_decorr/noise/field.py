@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffim_decorr.kernels.grid import GridCoefficients
+from diffim_decorr.noise.phase import LocalCorrelation
 from diffim_decorr.options import Side
 
 __all__ = ("NoiseField",)
@@ -30,13 +32,29 @@ class NoiseField:
         Natural logarithm of the template side's over the science side's variance as a function of position, or None
         if it is the same everywhere.
     correlations
-        Correlation function of each image's noise (2 l + 1, 2 l + 1), 1 in the middle, or None for white noise.
+        Correlation function of each image's noise (2 l + 1, 2 l + 1), 1 in the middle, or that as a function of
+        position; None for white noise.
     """
 
     variances: tuple[float, ...]
     sides: tuple[Side, ...] = ("science", "template")
     log_ratio: GridCoefficients | None = None
-    correlations: tuple[Array | None, ...] = (None, None)
+    correlations: tuple[Array | LocalCorrelation | None, ...] = (None, None)
+
+    @property
+    def period(self) -> float:
+        """The shortest in pixels with which a correlation function varies over the field; infinite if none does."""
+        return min((rho.period for rho in self.correlations if isinstance(rho, LocalCorrelation)), default=math.inf)
+
+    @property
+    def uniform(self) -> NoiseField:
+        """The same everywhere, as it is on average."""
+        return replace(self, log_ratio=None, correlations=self.usual)
+
+    @property
+    def usual(self) -> tuple[Array | None, ...]:
+        """Correlation function of each image's noise on average over the field, None for white noise."""
+        return tuple(rho.usual if isinstance(rho, LocalCorrelation) else rho for rho in self.correlations)
 
     def total(self, wanted: Side) -> float:
         """Sum of the variances on one side."""

@@ -187,7 +187,7 @@ def build_decorrelation(
     whole = Box(0, 0, shape[1], shape[0])
     if at is not None:
         inputs = [kernel.frozen(*at) for kernel in inputs]
-        noise = replace(noise, log_ratio=None)
+        noise = noise.uniform
     planes = np.asarray(noise.variances if levels is None else levels)
     boxes, parts = smooth_boxes(inputs, shape), []
     for k, box in enumerate(boxes):
@@ -199,14 +199,15 @@ def build_decorrelation(
         own = [condensed(kernel.piece(k)) for kernel in inputs]
         low, high = ratio_range(noise, box)
         ratios, error = ratio_nodes(low, high, tolerance)
-        constant = all(kernel.is_constant for kernel in own)
-        probes = probes_of(box, np.unique([low, high]), constant)
+        constant = all(kernel.is_constant for kernel in own) and not math.isfinite(noise.period)
+        probes = probes_of(box, np.unique([low, high]), constant, noise.period)
         support = support_of(own, noise, recipe or Recipe(), probes, tolerance, threads)
         step(0.2)
         if constant and len(ratios) == 1:
             parts.append(_constant(support, ratios, box, error))
         else:
-            wanted = Wanted(tolerance, node_spacing, planes, most_places(support, memory // 3), threads)
+            most = most_places(support, memory // 3)
+            wanted = Wanted(tolerance, node_spacing, planes, most, threads, constant, noise.period)
             parts.append(_varying(support, noise, box, ratios, error, wanted, memory, step))
         step(1.0)
     return Decorrelation(tuple(parts), whole)
@@ -225,8 +226,7 @@ def _varying(
     """ψ in a rectangle in which all kernels are smooth; `step` is told what share of the work is done."""
     tolerance, threads = wanted.tolerance, wanted.threads
     allowed = math.sqrt(tolerance**2 - one_ratio_error**2 - (_SIMPLIFIED * tolerance) ** 2)
-    constant = all(kernel.is_constant for kernel in support.sampler.inputs)
-    trial = settled(support, box, ratios, constant, allowed, wanted)
+    trial = settled(support, box, ratios, allowed, wanted)
     step(0.3)
     images, chains, limited = images_of(
         support, trial.span, threads, lambda count: step(0.3 + 0.4 * count / trial.span.count)
@@ -280,7 +280,8 @@ def variation(
 ) -> float:
     """By how much ψ would vary over the field: the largest rms difference from ψ at a place, in units of the noise."""
     # ψ may be narrower than what it is made from.
-    correlations = [rho.shape[0] for rho in (recipe.residual, *noise.correlations) if rho is not None]
+    noise = replace(noise, correlations=noise.usual)
+    correlations = [rho.shape[0] for rho in (recipe.residual, *noise.correlations) if isinstance(rho, np.ndarray)]
     widest = max(*decorrelation.psi.shape, *correlations, *(max(kernel.shape) for kernel in inputs))
     size = good_size(2 * widest)
     # Before it is cut to its support, which changes it everywhere alike.

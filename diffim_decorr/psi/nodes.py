@@ -101,9 +101,10 @@ def smooth_boxes(inputs: Sequence[SpatialKernel], shape: tuple[int, int]) -> tup
     return divisions.pop() if divisions else (Box(0, 0, shape[1], shape[0]),)
 
 
-def probes_of(box: Box, log_ratio: Array, constant: bool) -> Nodes:
-    """Corners, edges and centre of a box, where ψ may be widest."""
-    y, x = (np.unique([first, (first + last) / 2, last]) for first, last in extents(box))
+def probes_of(box: Box, log_ratio: Array, constant: bool, period: float = math.inf) -> Nodes:
+    """Corners, edges and centre of a box, where ψ may be widest; more of them if the noise varies with a period."""
+    shares = np.array([0, 0.5, 1]) if math.isinf(period) else np.array([0, 0.14, 0.33, 0.5, 0.61, 0.82, 1])
+    y, x = (np.unique(first + (last - first) * shares) for first, last in extents(box))
     return Nodes(box, x[:1], y[:1], log_ratio) if constant else Nodes(box, x, y, log_ratio)
 
 

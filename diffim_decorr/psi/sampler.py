@@ -16,6 +16,7 @@ from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.field import NoiseField
 from diffim_decorr.psi.filters import score_filter, squared, whitening_filter
 from diffim_decorr.psi.nodes import Places
+from diffim_decorr.psi.spectra import spectrum_of
 from diffim_decorr.threads import within_memory
 
 __all__ = ("Recipe", "Sampler", "Spectra", "mirrored")
@@ -23,7 +24,6 @@ __all__ = ("Recipe", "Sampler", "Spectra", "mirrored")
 Array = NDArray[Any]
 
 _SMALLEST_RESIDUAL = 0.5
-_SMALLEST_POWER = 2e-3  # of a measured noise spectrum, relative to its largest value
 # Values that are worked on at once, few enough to stay in the cache of one core, and those of spectra at some places.
 _AT_ONCE, _AT_A_TIME = 1 << 14, 1 << 19
 _EVEN = 1e-14  # of a transform's imaginary part relative to its real one, below which the kernel is even
@@ -96,14 +96,13 @@ class Sampler:
         self._recipe = recipe
         self._transforms = [_parts(kernel_transform(kernel.basis, (size, size))) for kernel in inputs]
         self._coefficients = [kernel.coefficients for kernel in inputs]
-        self._correlations = [None if rho is None else self._spectrum(rho).ravel() for rho in noise.correlations]
+        self._correlations = [None if rho is None else spectrum_of(rho, size) for rho in noise.correlations]
         #: The inputs of which ψ ⊗ κ_i is ψ itself.
         self.untouched = tuple(
             rho is None and kernel.shape == (1, 1) and kernel.is_constant and _is_one(kernel)
             for kernel, rho in zip(inputs, noise.correlations, strict=True)
         )
         self._sums = [real[:, 0] for real, _ in self._transforms]
-        self._sums_of_rho = [None if rho is None else float(rho[0]) for rho in self._correlations]
         self._second, self._second_gain = self._residual_filter()
 
     @property
@@ -114,14 +113,14 @@ class Sampler:
         return weights.ravel()
 
     def at_frequencies(self, chosen: Array) -> Sampler:
-        """The same for some of the frequencies, whose numbers are given; for spectra only, not for images."""
+        """The same for some of the frequencies, whose numbers are given, zero first; for spectra, not for images."""
         other = copy(self)
         other.frequencies = len(chosen)
         other._transforms = [
             (real[:, chosen], None if imaginary is None else imaginary[:, chosen])
             for real, imaginary in self._transforms
         ]
-        other._correlations = [None if rho is None else rho[chosen] for rho in self._correlations]
+        other._correlations = [None if rho is None else rho.chosen(chosen) for rho in self._correlations]
         other._second = None if self._second is None else self._second[chosen]
         return other
 
@@ -130,20 +129,12 @@ class Sampler:
         each = 8 * self.batch * self.frequencies * (4 + 3 * len(self.inputs))
         return within_memory(threads, each, _BUDGET)
 
-    def _spectrum(self, rho: Array) -> Array:
-        """Power spectrum of noise with a measured correlation function, which need not be exactly positive."""
-        spectrum = kernel_transform(rho, (self.size, self.size)).real
-        # A floor that sets in smoothly: a sharp one would make ψ ring.
-        floor = _SMALLEST_POWER * spectrum.max()
-        floored: Array = (spectrum + np.hypot(spectrum, 2 * floor)) / 2
-        return floored
-
     def _residual_filter(self) -> tuple[Array | None, float]:
         """The filter for what a first ψ left, and by how much it changes the variance beyond what the model says."""
         if self._recipe.residual is None:
             return None, 1.0
         # A first ψ leaves little to do but where its gain was limited, and there no noise is to be had.
-        spectrum = np.maximum(self._spectrum(self._recipe.residual), _SMALLEST_RESIDUAL).ravel()
+        spectrum = np.maximum(spectrum_of(self._recipe.residual, self.size).usual, _SMALLEST_RESIDUAL)
         second = np.sqrt(spectrum[0] / spectrum)
         # The noise has the variance spectrum(0) after this filter; for white noise it would be the mean of its square.
         return second, float(spectrum[0] / (self.weights @ second**2))
@@ -159,7 +150,8 @@ class Sampler:
         x, y, log_ratio = places
         variances = self._noise.relative(log_ratio)[..., None]
         amounts = [coefficients.at(x, y).T for coefficients in self._coefficients]
-        zero = self._power_at_zero(amounts, variances)
+        shares = [None if rho is None else rho.amounts(x, y) for rho in self._correlations]
+        zero = self._power_at_zero(amounts, variances, shares)
         if not np.all(zero > 0):
             raise InputError("the difference has no noise at zero frequency: the kernel sums to zero")
         shape = len(x), self.frequencies
@@ -176,39 +168,51 @@ class Sampler:
                 (a @ real[:, here], None if imaginary is None else a @ imaginary[:, here])
                 for a, (real, imaginary) in zip(amounts, self._transforms, strict=True)
             ]
-            filtered, part = self._filtered(transforms, variances, zero, here)
+            correlations = [
+                None if rho is None else rho.values(own, here)
+                for rho, own in zip(self._correlations, shares, strict=True)
+            ]
+            filtered, part = self._filtered(transforms, variances, correlations, zero, here)
             psi[:, here] = filtered
             limited += part * filtered.shape[1] / self.frequencies
-            for chain, own, rho in zip(wanted, transforms, self._correlations, strict=True):
+            for chain, own, rho in zip(wanted, transforms, correlations, strict=True):
                 if chain is None:
                     continue
                 # Correlated noise is white noise after the filter whose square is its spectrum: with that in it, the
                 # sum of the kernel's square is the true gain.
-                factor = filtered if rho is None else filtered * np.sqrt(rho[here])
+                factor = filtered if rho is None else filtered * np.sqrt(rho)
                 for result, given in zip(chain, own, strict=True):
                     if result is not None and given is not None:
                         np.multiply(factor, given, out=result[:, here])
         return Spectra(psi, wanted, limited)
 
-    def _power_at_zero(self, amounts: list[Array], variances: Array) -> Array:
+    def _power_at_zero(self, amounts: list[Array], variances: Array, shares: list[Array | None]) -> Array:
         """Noise power (k, 1) of the difference at frequency zero."""
         sums = [(a @ total)[:, None] for a, total in zip(amounts, self._sums, strict=True)]
-        factors = [1.0 if rho is None else rho for rho in self._sums_of_rho]
+        first = slice(0, 1)
+        factors = [
+            1.0 if rho is None else rho.values(own, first) for rho, own in zip(self._correlations, shares, strict=True)
+        ]
         power: Array = np.sum([v * s**2 * rho for v, s, rho in zip(variances, sums, factors, strict=True)], axis=0)
         return power
 
     def _filtered(
-        self, transforms: list[tuple[Array, Array | None]], variances: Array, zero: Array, here: slice
+        self,
+        transforms: list[tuple[Array, Array | None]],
+        variances: Array,
+        correlations: list[Array | None],
+        zero: Array,
+        here: slice,
     ) -> tuple[Array, float]:
         """ψ̂ at some frequencies, and the fraction of them at which the gain was limited."""
         power, science = np.zeros(()), np.zeros(())
-        for own, variance, rho, side in zip(transforms, variances, self._correlations, self._noise.sides, strict=True):
+        for own, variance, rho, side in zip(transforms, variances, correlations, self._noise.sides, strict=True):
             part = squared(*own)
             part *= variance
             if self._recipe.score and side == "science":
                 # The PSF's part, without the correlation of the noise, which belongs in the denominator only.
                 science = science + part
-            power = power + (part if rho is None else part * rho[here])
+            power = power + (part if rho is None else part * rho)
         limited = 0.0
         if self._recipe.score:
             own_variance = variances[[side == "science" for side in self._noise.sides]].sum(axis=0)

@@ -28,6 +28,8 @@ _MOST_NODES = 9
 _USUAL_SPACING = 256.0
 _MOST_RATIOS = 24
 _SMALLEST_SPACING = 8.0
+# Nodes in a period of the noise's correlation to begin with, and at most; and how many there may be in all.
+_PER_PERIOD, _MOST_PER_PERIOD, _MOST_LOCAL_NODES = 3.0, 4.0, 300_000
 # With which power of the nodes' distance the error falls at least, and by what factor they come closer at a time.
 _ORDER = 4
 _LEAST_STEP, _LARGEST_STEP = 1.25, 3.0
@@ -51,6 +53,10 @@ class Wanted:
         At how many places there may be images of ψ.
     threads
         Number of threads.
+    constant
+        Whether the kernels and the noise's correlation are the same all over.
+    period
+        The shortest in pixels with which the noise's correlation varies.
     """
 
     tolerance: float
@@ -58,6 +64,8 @@ class Wanted:
     levels: Array
     places: int
     threads: int
+    constant: bool = False
+    period: float = math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +94,7 @@ class Trial:
         return math.hypot(self.span_error, self.field_error, self.ratio_error)
 
 
-def settled(support: Support, box: Box, ratios: Array, constant: bool, allowed: float, wanted: Wanted) -> Trial:
+def settled(support: Support, box: Box, ratios: Array, allowed: float, wanted: Wanted) -> Trial:
     """ψ at nodes that are close enough.
 
     Parameters
@@ -97,8 +105,6 @@ def settled(support: Support, box: Box, ratios: Array, constant: bool, allowed: 
         The part of the field.
     ratios
         Nodes over the logarithm of the noise ratio to begin with.
-    constant
-        Whether the kernels are the same all over the box.
     allowed
         Bound of the rms error.
     wanted
@@ -107,13 +113,16 @@ def settled(support: Support, box: Box, ratios: Array, constant: bool, allowed: 
     coarsest = max(box.shape) / (_MOST_NODES - 1)
     usual = wanted.node_spacing >= _USUAL_SPACING
     spacing = max(wanted.node_spacing, coarsest) if usual else wanted.node_spacing
-    probes = probes_of(box, np.unique(ratios[[0, -1]]), constant)
+    spacing = min(spacing, wanted.period / _PER_PERIOD)
+    affordable = math.sqrt(math.prod(box.shape) * len(ratios) / _MOST_LOCAL_NODES)
+    smallest = min(_SMALLEST_SPACING, max(wanted.period / _MOST_PER_PERIOD, affordable))
+    probes = probes_of(box, np.unique(ratios[[0, -1]]), wanted.constant, wanted.period)
     x, y, log_ratio = (values[:: len(probes.log_ratio) + 1] for values in probes.positions)
     count, closer, span = _FREQUENCIES, 1.0, None
     while True:
         if span is None:
             span = Span.empty(quadrature_of(support, (x, y, log_ratio), count, wanted.levels, wanted.tolerance))
-        nodes = probes_of(box, ratios, True) if constant else Nodes.over(box, spacing, ratios, closer)
+        nodes = probes_of(box, ratios, True) if wanted.constant else Nodes.over(box, spacing, ratios, closer)
         trial = trial_of(span, nodes, support.norm, wanted)
         span = trial.span
         if _FEWEST_PER_PLACE * span.count > count and count < support.sampler.frequencies:
@@ -126,7 +135,7 @@ def settled(support: Support, box: Box, ratios: Array, constant: bool, allowed: 
             return trial
         if trial.ratio_error > trial.field_error and len(ratios) < _MOST_RATIOS:
             ratios = np.linspace(ratios[0], ratios[-1], min(len(ratios) + 3, _MOST_RATIOS))
-        elif nodes.spacing > _SMALLEST_SPACING:
+        elif nodes.spacing > smallest:
             left = math.sqrt(max(allowed**2 - modes**2 - trial.ratio_error**2, (0.1 * allowed) ** 2))
             closer *= min(max((trial.field_error / left) ** (1 / _ORDER), _LEAST_STEP), _LARGEST_STEP)
         else:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from diffim_decorr.difference.subtraction import Subtraction
 from diffim_decorr.geometry import Box
 from diffim_decorr.noise.models import Noise
+from diffim_decorr.noise.phase import LocalCorrelation
 from diffim_decorr.noise.robust import median
 from diffim_decorr.options import Options
 from diffim_decorr.qa.products import Products
@@ -84,12 +85,14 @@ class Model:
         """What kernels that are the same everywhere make of the noise; None if they vary."""
         place = self.subtraction.place_of_constant(self.options)
         kernels = None if place is None else self.kernels(*place)
-        return None if kernels is None else _Covariances.of(kernels, self)
+        return None if kernels is None else _Covariances.of(kernels, self, None)
 
-    @property
-    def correlations(self) -> list[Array | None]:
-        """Of each contribution's noise, where that was measured."""
-        return [None if plane.measured is None else plane.measured.correlation for plane in self.noise.planes]
+    def correlations(self, box: Box | None) -> list[Array | None]:
+        """Of each contribution's noise, where that is not white: in a window, or for all of the field."""
+        return [
+            rho if not isinstance(rho, LocalCorrelation) else rho.usual if box is None else rho.mean_over(box)
+            for rho in self.noise.field.correlations
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +124,7 @@ def evidence_in(window: Window, products: Products, model: Model) -> WindowEvide
     local = model.kernels(x, y)
     if local is None or use.mean() < 0.02:
         return None
-    assumed = model.constant or _Covariances.of(local, model)
+    assumed = model.constant or _Covariances.of(local, model, window.box)
     variances = model.variances(window.box, use)
     pairs, measured = products.pairs, products.before
     expected = {
@@ -159,11 +162,12 @@ class _Covariances:
     mistaken: Mapping[str, Array] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, kernels: Sequence[Array], model: Model) -> _Covariances:
-        supposed = tuple(autocovariance(*pair) for pair in zip(kernels, model.correlations, strict=True))
+    def of(cls, kernels: Sequence[Array], model: Model, box: Box | None) -> _Covariances:
+        correlations = model.correlations(box)
+        supposed = tuple(autocovariance(*pair) for pair in zip(kernels, correlations, strict=True))
         if not model.plain:
             return cls(supposed)
-        known = all(rho is None for rho in model.correlations)
+        known = all(rho is None for rho in correlations)
         white = supposed if known else tuple(autocovariance(kernel) for kernel in kernels)
         kernel = kernels[_convolved(kernels)]
         mistaken = {"flipped": autocovariance(kernel[:, ::-1])}

@@ -10,36 +10,22 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
-from astropy.time import Time
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from diffim_decorr._version import __version__
 from diffim_decorr.errors import InputError
-from diffim_decorr.io.hdus import open_fits
+from diffim_decorr.findings import findings_of
 from diffim_decorr.plots import COLOURS, STYLE
 from diffim_decorr.report.environment import number, template
 
 __all__ = ("Entry", "entries_of", "index_of", "page_name")
 
 _STATUSES = ("ok", "check", "fail")
-#: Figures of a run's output by the cards that record them, as `decorr qa` calls them.
-_CARDS = {
-    "DCRHO0": "max_abs_rho_before",
-    "DCRHO1": "max_abs_rho",
-    "DCSNRSTD": "snr_std",
-    "DCBLK4": "block_std.4",
-    "DCBLK16": "block_std.16",
-    "DCPSFSC": "psf_scatter",
-    "DCCELL": "cell_spread",
-    "DCSPECX2": "spectrum_chi2",
-    "DCFLAG": "flagged",
-}
+_NO_FIGURES = ("image", "verdict", "reasons", "when")
 _TRENDS = ("max_abs_rho", "snr_std", "psf_scatter", "flagged")
 _EXPECTED = {"max_abs_rho": 0.0, "snr_std": 1.0, "psf_scatter": 1.0, "flagged": 0.0}
-_DATES = ("MJD-OBS", "DATE-OBS", "DATE-AVG", "DATE-BEG", "DCDATE")
 _FITS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 
 
@@ -72,7 +58,7 @@ class Entry:
 
 
 def entries_of(paths: Iterable[str], index: str) -> list[Entry]:
-    """What outputs, folders of outputs, and tables of `decorr qa` say.
+    """What outputs, folders of outputs, and tables of `decorr qa` and `decorr batch` say.
 
     Parameters
     ----------
@@ -113,28 +99,10 @@ def _badness(entry: Entry) -> tuple[int, float]:
 
 def _output(path: str, index: str) -> Entry | None:
     """What the header of an output says; None of other files."""
-    with open_fits(path) as hdus:
-        header = hdus[0].header
-        if "DCVERDCT" not in header:
-            return None
-        why = (f"DCWHY{k}" for k in range(1, 100))
-        reasons = "; ".join(str(header[card]) for card in why if card in header)
-        values = {name: header.get(card) for card, name in _CARDS.items()}
-        figures = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
-        return Entry(path, str(header["DCVERDCT"]), reasons, figures, _when(header), _link(path, index))
-
-
-def _when(header: fits.Header) -> float:
-    for card in _DATES:
-        value = header.get(card)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        if isinstance(value, str) and value:
-            try:
-                return float(Time(value).mjd)
-            except ValueError:
-                continue
-    return math.nan
+    found = findings_of(path)
+    if found is None:
+        return None
+    return Entry(path, found.status, "; ".join(found.reasons), found.figures, found.when, _link(path, index))
 
 
 def _table(path: str, index: str) -> list[Entry]:
@@ -142,19 +110,20 @@ def _table(path: str, index: str) -> list[Entry]:
 
     try:
         table = Table.read(path, format="ascii.ecsv")
+        names = table.meta.get("figures", [name for name in table.colnames if name not in _NO_FIGURES])
         rows = [dict(zip(table.colnames, row, strict=True)) for row in table.iterrows()]
-        return [_row(row, index) for row in rows]
+        return [_row(row, names, index) for row in rows]
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: is no table of decorr qa: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path}: is no table of decorr qa or decorr batch: {' '.join(str(error).split())}") from error
 
 
-def _row(row: Mapping[str, Any], index: str) -> Entry:
-    others = ("image", "verdict", "reasons", "when")
+def _row(row: Mapping[str, Any], names: Sequence[str], index: str) -> Entry:
     figures = {
-        name: float(value)
-        for name, value in row.items()
-        if name not in others and not name.endswith(("_expected", "_error")) and isinstance(value, float | int)
-        and math.isfinite(value)
+        name: float(row[name])
+        for name in names
+        if not name.endswith(("_expected", "_error"))
+        and isinstance(row[name], float | int)
+        and math.isfinite(row[name])
     }  # fmt: skip
     name = str(row["image"])
     return Entry(

@@ -18,7 +18,7 @@ from support.files import INPUTS, make_inputs
 from support.project import ROOT, code_blocks, output_of
 
 README, OUTPUT = (ROOT / name for name in ("README.md", "docs/output.md"))
-NUMBERED = re.compile(r"^(DC(?:WARN|WHY|VFAC|CORR|PLAT|MPIX|FAIL|SUM))\d+$")
+NUMBERED = re.compile(r"^(DC(?:WARN|WHY|VFAC|CORR|PLAT|MPIX|PHASE|FAIL|SUM|MT))\d+$")
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_output_page_is_complete(exposure, tmp_path):
     assert hdus == set(rows)
 
 
-@pytest.mark.parametrize("page", ["apply", "kernels"])
+@pytest.mark.parametrize("page", ["apply", "kernels", "snr"])
 def test_commands_of_a_page(exposure, tmp_path, page):
     """They run_script as they are, next to what the README's command has made."""
     for path in exposure.iterdir():
@@ -147,6 +147,18 @@ def test_python_lines_about_companions(exposure, monkeypatch):
     assert names["kernel"].sum() == pytest.approx(1, abs=1e-5)
     assert names["psf"].sum() == pytest.approx(1, abs=1e-5)
     assert names["science"].variance.shape == (256, 256)
+
+
+def test_python_lines_about_maps(exposure, tmp_path, monkeypatch):
+    for path in exposure.iterdir():
+        shutil.copy(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    succeed(tmp_path, "run", *INPUTS, "--psf", "sci_psf.fits", "--spatial", "-o", "out.fits")
+    (lines,) = code_blocks(ROOT / "docs" / "snr.md", "python")
+    names = {}
+    exec(lines, names)
+    assert names["maps"].snr.shape == (256, 256)
+    assert 0.9 < names["result"].snr().record.quality.snr_std.value < 1.1
 
 
 def test_options_of_the_readme_exist():

@@ -8,11 +8,12 @@ from typing import Any
 
 from astropy.io import fits
 
+from diffim_decorr._version import __version__
 from diffim_decorr.images.wcs import AXIS_CARD, WCS_CARD
 from diffim_decorr.io.checksum import set_checksum
 from diffim_decorr.io.headers import readable_cards
 
-__all__ = ("LONG_STRINGS", "card_of", "empty_primary", "kept_cards", "wcs_cards", "without_pixels")
+__all__ = ("LONG_STRINGS", "VERSION_CARD", "card_of", "empty_primary", "kept_cards", "wcs_cards", "without_pixels")
 
 _NO_PIXELS = (
     ("SIMPLE", True, "conforms to FITS standard"),
@@ -20,6 +21,7 @@ _NO_PIXELS = (
     ("NAXIS", 0, "number of array dimensions"),
     ("EXTEND", True, ""),
 )
+VERSION_CARD = ("DCVERS", __version__, "version of decorr")
 LONG_STRINGS = ("LONGSTRN", "OGIP 1.0", "long string values are continued")
 # Cards of the difference that would be wrong or misleading about the result, or refer to HDUs that it has not. HOTPANTS
 # says of each region how the noise of its pixels, of all good ones and of those in its stamps, compares with what it
@@ -45,12 +47,20 @@ def wcs_cards(header: fits.Header | None) -> list[fits.Card]:
 
 def _inherited(header: fits.Header | None) -> Iterator[fits.Card]:
     """The difference's cards, but for axes that the output has not."""
-    for card in [] if header is None else readable_cards(header):
+    for card in [] if header is None else _axes_first(list(readable_cards(header))):
         axes = AXIS_CARD.fullmatch(card.keyword)
         if card.keyword.startswith("WCSAXES"):
             yield fits.Card(card.keyword, 2, card.comment)
         elif card.keyword and (axes is None or set(axes.groups()) <= {"1", "2", None}):
             yield card
+
+
+def _axes_first(cards: list[fits.Card]) -> list[fits.Card]:
+    """Cards with WCSAXES before all others of the WCS, as the standard (8.2) has it; it may come from another HDU."""
+    axes = [card for card in cards if card.keyword.startswith("WCSAXES")]
+    others = [card for card in cards if not card.keyword.startswith("WCSAXES")]
+    first = next((k for k, card in enumerate(others) if WCS_CARD.fullmatch(card.keyword)), len(others))
+    return others[:first] + axes + others[first:]
 
 
 def card_of(keyword: str, value: Any, comment: str) -> fits.Card:
@@ -77,6 +87,6 @@ def without_pixels(inherited: fits.Header | None, own: Container[str] = ()) -> f
 
 
 def empty_primary() -> bytes:
-    """A primary HDU with nothing in it."""
-    header = fits.Header([fits.Card(*card) for card in _NO_PIXELS])
+    """A primary HDU with nothing in it but who wrote it."""
+    header = fits.Header([fits.Card(*card) for card in (*_NO_PIXELS, VERSION_CARD)])
     return set_checksum(header, 0)

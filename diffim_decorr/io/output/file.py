@@ -20,9 +20,9 @@ from diffim_decorr.images.planes import FilePlane
 from diffim_decorr.io.atomic import Draft, drafts
 from diffim_decorr.io.checksum import add_words, fold, set_checksum
 from diffim_decorr.io.extensions import Place
-from diffim_decorr.io.output.cards import LONG_STRINGS, card_of, empty_primary, wcs_cards
+from diffim_decorr.io.output.cards import LONG_STRINGS, VERSION_CARD, card_of, empty_primary, wcs_cards
 from diffim_decorr.io.output.hdus import coefficient_table, image_hdu, psf_hdus, qa_hdu
-from diffim_decorr.io.output.layouts import LAYOUTS, Layout
+from diffim_decorr.io.output.layouts import Layout, layout_of
 from diffim_decorr.io.output.product import Product
 from diffim_decorr.io.output.provenance import primary_header, provenance_cards
 from diffim_decorr.io.structure import BLOCK, DTYPES
@@ -38,7 +38,7 @@ Array = NDArray[Any]
 # more or fewer what comes after them is moved, for a header has no room to spare but in blank cards.
 _LATER_CARDS = 21
 _CHECKSUM_CARDS = 2
-_BITPIX = {"IMAGE": -32, "MASK": 32, "VARIANCE": -32}
+_BITPIX = {"IMAGE": -32, "MASK": 32, "VARIANCE": -32, "SNR": -32}
 
 
 class OutputFile:
@@ -77,7 +77,8 @@ class OutputFile:
         self._bitpix = {**_BITPIX, "VARIANCE": -64} if product.wide and not layout.sigma else _BITPIX
         self._headers = {role: self._plane_header(role) for role in roles}
         self._sums = dict.fromkeys(self._headers, 0)
-        later = _CHECKSUM_CARDS + (_LATER_CARDS if product.psi is not None and product.record.quality is None else 0)
+        judged = product.psi is not None and product.record.quality is None
+        later = _CHECKSUM_CARDS + (_LATER_CARDS if judged else product.later)
         self._room = len(self._lead().tostring(padding=False)) + later * 80
         self._room += -self._room % BLOCK
         if not self._leading:
@@ -96,7 +97,7 @@ class OutputFile:
     @classmethod
     @contextmanager
     def create(
-        cls, path: str, product: Product, *, overwrite: bool, layout: LayoutName = "lsst"
+        cls, path: str, product: Product, *, overwrite: bool, layout: LayoutName | Layout = "lsst"
     ) -> Iterator[OutputFile]:
         """Write a file beside its place, and move it there once all went well.
 
@@ -109,7 +110,7 @@ class OutputFile:
         overwrite
             Whether a file that is there may be replaced.
         layout
-            One of `LAYOUTS`.
+            One of `LAYOUTS`, or another.
 
         Raises
         ------
@@ -119,9 +120,9 @@ class OutputFile:
             Naming the output, if it cannot be written to its end.
         """
         with open_drafts(path, layout, overwrite=overwrite) as by_role:
-            if LAYOUTS[layout].separate:
+            if layout_of(layout).separate:
                 by_role["PSI"].append(empty_primary())
-            output = cls(by_role, product, LAYOUTS[layout])
+            output = cls(by_role, product, layout_of(layout))
             try:
                 yield output
             finally:
@@ -140,7 +141,7 @@ class OutputFile:
         return cards
 
     def _companions(self, psf: Array | SpatialKernel | None) -> Iterator[bytes]:
-        """PSI_BASIS, PSI_COEFFS, PSF and QA; the first says how ψ was made if nothing else does."""
+        """PSI_BASIS, PSI_COEFFS, PSF, PSF_INPUT and QA; the first says how ψ was made if nothing else does."""
         product, version = self._product, None if self._place is None else self._place.number
         if product.psi is not None:
             provenance = [fits.Card(*LONG_STRINGS), *self._provenance()] if self._leading else []
@@ -150,6 +151,8 @@ class OutputFile:
             )
         if psf is not None:
             yield from psf_hdus(psf, product.xy0, version)
+        if product.psf_input is not None:
+            yield from psf_hdus(product.psf_input, product.xy0, version, "PSF_INPUT")
         if isinstance(product.record.quality, QualityFigures):
             yield qa_hdu(product.record.quality, version)
 
@@ -174,7 +177,7 @@ class OutputFile:
             cards.append(("EXTNAME", name, "extension name"))
         if place is not None and name:
             cards.append(("EXTVER", version, "extension version"))
-        if name == role:  # what LSST files tell their HDUs apart by
+        if name == role != "SNR":  # what LSST files tell their HDUs apart by
             cards.append(("EXTTYPE", role, "what the plane is"))
         return cards
 
@@ -184,13 +187,15 @@ class OutputFile:
             header.append(item, end=True)
         unit = str((self._product.header or {}).get("BUNIT", "")).strip()
         squared = role == "VARIANCE" and not self._layout.sigma
-        if unit and len(unit) < 60 and role != "MASK":
+        if unit and len(unit) < 60 and role not in ("MASK", "SNR"):
             header["BUNIT"] = squared_unit(unit) if squared else unit
         if role == "VARIANCE":  # as CCDData.read looks for it
             header["UTYPE"] = ("VarianceUncertainty" if squared else "StdDevUncertainty", "kind of uncertainty")
         if role == "MASK":
             for name, bit in sorted(self._product.mask_planes.items(), key=lambda item: item[1]):
                 header[f"MP_{name}" if len(name) <= 5 else f"HIERARCH MP_{name}"] = bit
+        if self._layout.separate:
+            header["DCVERS"] = VERSION_CARD[1:]
         return header
 
     def _lead(self) -> fits.Header:
@@ -210,7 +215,11 @@ class OutputFile:
         """Take rows of pixels, which are overwritten."""
         if self._layout.sigma:
             variance = np.sqrt(variance, out=variance).astype(np.float32, copy=False)
-        for role, rows in (("IMAGE", image), ("MASK", mask), ("VARIANCE", variance)):
+        planes = [("IMAGE", image), ("MASK", mask), ("VARIANCE", variance)]
+        if "SNR" in self._headers:
+            with np.errstate(invalid="ignore"):
+                planes.append(("SNR", image / variance))
+        for role, rows in planes:
             if role not in self._headers:
                 continue
             part = add_words(rows)
@@ -299,8 +308,8 @@ class OutputFile:
 
 
 @contextmanager
-def open_drafts(path: str, layout: LayoutName, *, overwrite: bool) -> Iterator[dict[str, Draft]]:
+def open_drafts(path: str, layout: LayoutName | Layout, *, overwrite: bool) -> Iterator[dict[str, Draft]]:
     """The files of an output by what they have."""
-    paths = LAYOUTS[layout].paths(path)
+    paths = layout_of(layout).paths(path)
     with drafts(list(dict.fromkeys(paths.values())), overwrite=overwrite) as by_path:
         yield {role: by_path[path] for role, path in paths.items()}

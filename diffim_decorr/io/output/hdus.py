@@ -29,13 +29,15 @@ __all__ = (
 Array = NDArray[Any]
 
 
-def psf_hdus(psf: Array | SpatialKernel, xy0: tuple[int, int], version: int | None = None) -> Iterator[bytes]:
+def psf_hdus(
+    psf: Array | SpatialKernel, xy0: tuple[int, int], version: int | None = None, name: str = "PSF"
+) -> Iterator[bytes]:
     """PSF, an image or a cube, and PSF_POSITIONS in the latter case."""
     if isinstance(psf, SpatialKernel):
-        yield image_hdu("PSF", psf.basis.astype(np.float32), version=version)
-        yield _position_table(psf.coefficients, xy0, version)
+        yield image_hdu(name, psf.basis.astype(np.float32), version=version)
+        yield _position_table(name, psf.coefficients, xy0, version)
     else:
-        yield image_hdu("PSF", psf, version=version)
+        yield image_hdu(name, psf, version=version)
 
 
 def image_hdu(name: str, pixels: Array, header: fits.Header | None = None, version: int | None = None) -> bytes:
@@ -103,15 +105,15 @@ def coefficient_table(
     return _table("PSI_COEFFS", columns, cards, comments, version)
 
 
-def _position_table(grid: Coefficients, xy0: tuple[int, int], version: int | None = None) -> bytes:
+def _position_table(psf: str, grid: Coefficients, xy0: tuple[int, int], version: int | None = None) -> bytes:
     """PSF_POSITIONS: where in the parent frame each image of the cube PSF holds."""
     knots = _as_grid(grid)
     y, x = np.meshgrid(knots.y + xy0[1], knots.x + xy0[0], indexing="ij")
     columns: list[tuple[str, str, list[Any]]] = [
         (name, "pixel", list(np.ravel(positions))) for name, positions in (("X", x), ("Y", y))
     ]
-    comments = ("position of each image of PSF, bilinear between them; 0-based pixels of the parent frame",)
-    return _table("PSF_POSITIONS", columns, {}, comments, version)
+    comments = (f"position of each image of {psf}, bilinear between them; 0-based pixels of the parent frame",)
+    return _table(f"{psf}_POSITIONS", columns, {}, comments, version)
 
 
 def _same_length(arrays: list[Array]) -> list[Array]:

@@ -9,7 +9,7 @@ from diffim_decorr.errors import InputError
 from diffim_decorr.io.hdus import open_fits, split_spec
 from diffim_decorr.options import LayoutName, OutputOptions
 
-__all__ = ("LAYOUTS", "Layout", "default_output", "is_output", "output_path", "output_paths")
+__all__ = ("LAYOUTS", "MAPS", "Layout", "default_output", "is_output", "layout_of", "output_path", "output_paths")
 
 _ENDING = re.compile(r"(.*?)((?:\.fits?|\.fts)(?:\.gz|\.fz)?|\.[^./]*)?", flags=re.IGNORECASE | re.DOTALL)
 
@@ -21,7 +21,8 @@ class Layout:
     Parameters
     ----------
     names
-        What the HDUs with the image, its mask and its variance are called, in their order.
+        What the HDUs with the image, its mask, its variance, and their ratio (SNR) if that is wanted, are called, in
+        their order.
     sigma
         Whether the last of these holds standard deviations.
     separate
@@ -36,7 +37,7 @@ class Layout:
         """The file with the image, the mask, the variance, and with all else (PSI)."""
         return {
             role: _inserted(output, f"_{role.lower()}") if self.separate and role != "IMAGE" else output
-            for role in ("IMAGE", "MASK", "VARIANCE", "PSI")
+            for role in (*sorted(self.names), "PSI")
         }
 
 
@@ -45,6 +46,13 @@ LAYOUTS: dict[LayoutName, Layout] = {
     "sci-err-dq": Layout({"IMAGE": "SCI", "VARIANCE": "ERR", "MASK": "DQ"}, sigma=True),
     "flat": Layout({"IMAGE": "", "MASK": "", "VARIANCE": ""}, separate=True),
 }
+#: Of maps of the flux of point sources.
+MAPS = Layout({"IMAGE": "FLUX", "VARIANCE": "FLUX_ERR", "SNR": "SNR", "MASK": "MASK"}, sigma=True)
+
+
+def layout_of(layout: LayoutName | Layout) -> Layout:
+    """The layout that is meant."""
+    return layout if isinstance(layout, Layout) else LAYOUTS[layout]
 
 
 def output_paths(path: str, layout: LayoutName) -> list[str]:

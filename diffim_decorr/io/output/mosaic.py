@@ -14,7 +14,7 @@ from diffim_decorr.io.atomic import Draft
 from diffim_decorr.io.checksum import set_checksum
 from diffim_decorr.io.extensions import Place
 from diffim_decorr.io.hdus import open_fits
-from diffim_decorr.io.output.cards import LONG_STRINGS, empty_primary, without_pixels
+from diffim_decorr.io.output.cards import LONG_STRINGS, VERSION_CARD, empty_primary, without_pixels
 from diffim_decorr.io.output.file import OutputFile, open_drafts
 from diffim_decorr.io.output.layouts import LAYOUTS, Layout
 from diffim_decorr.io.output.product import Product
@@ -95,7 +95,7 @@ class MosaicFile:
     def _header(self, failures: dict[str, str], written: int) -> fits.Header:
         header = self._primary.copy()
         cards: list[tuple[str, Any, str]] = [
-            ("DCVERS", __version__, "version of decorr"),
+            VERSION_CARD,
             ("DCDATE", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), "[UTC] time of decorrelation"),
             ("DCNEXT", written, "number of exposures in this file"),
         ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.record import Record
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
 
 __all__ = ("Product",)
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,10 @@ class Product:
     margins, simplified
         Margin of the tiles in each rectangle of ψ, and the norm of what of ψ was left out in one: with these the same
         pixels come out again.
+    psf_input
+        PSF before ψ, if it is to be stored.
+    later
+        How many cards will be known only once its pixels are, of a product that no quality is measured of.
     wide
         Whether variances take double precision, being smaller or larger than single precision holds.
     """
@@ -55,3 +63,5 @@ class Product:
     margins: tuple[int, ...] = ()
     simplified: tuple[float, ...] = ()
     wide: bool = False
+    psf_input: Array | SpatialKernel | None = None
+    later: int = 0

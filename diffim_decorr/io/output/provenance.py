@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from diffim_decorr._version import __version__
 from diffim_decorr.declare import Declared, declared
-from diffim_decorr.io.output.cards import LONG_STRINGS, card_of, without_pixels
+from diffim_decorr.io.output.cards import LONG_STRINGS, VERSION_CARD, card_of, without_pixels
 from diffim_decorr.record import Figures, Record
 
 __all__ = ("option_cards", "primary_header", "provenance_cards")
@@ -37,13 +37,15 @@ def provenance_cards(record: Record) -> list[fits.Card]:
 
 
 def _cards(record: Record) -> Iterator[tuple[str, Any, str]]:
-    yield "DCVERS", __version__, "version of decorr"
+    yield VERSION_CARD
     yield "DCDATE", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), "[UTC] time of decorrelation"
     if record.command:
         yield "DCCMD", record.command, ""
     yield from record.input_cards
     for k, (name, value) in enumerate(record.prints.items(), 1):
         yield f"DCSUM{k}", f"{value} {name}", ""
+    for k, value in enumerate(record.modified.values(), 1):
+        yield f"DCMT{k}", value, f"[s] since 1970: last change of input {k}"
     for options in record.options:
         yield from option_cards(options)
     yield from _figure_cards(record.kernel)
@@ -71,7 +73,7 @@ def option_cards(options: Declared) -> Iterator[tuple[str, Any, str]]:
         if option.kind == "point":
             both = (option.shown(None),) * 2 if value is None else value
             yield from zip((f"{option.card}X", f"{option.card}Y"), both, (option.comment,) * 2, strict=True)
-        elif value is None or option.words or option.kind == "names":
+        elif value is None or option.words or option.kind in ("names", "texts"):
             yield option.card, option.shown(value), option.comment
         else:
             yield option.card, value, option.comment

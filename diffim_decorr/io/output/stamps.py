@@ -41,16 +41,23 @@ def write_kernel_image(
     header["DCKFORM"] = (form, "format that the kernel came in")
     header["DCATX"], header["DCATY"] = (at[0], "[pixel] position in the field, 0-based"), (at[1], "[pixel]")
     header.add_history(f"kernel of {source.encode('ascii', 'backslashreplace').decode()}")
-    with whole_file(path, overwrite) as temporary:
-        fits.PrimaryHDU(pixels, header).writeto(temporary, overwrite=True, checksum=True)
+    with whole_file(path, overwrite) as temporary, open(temporary, "wb") as file:
+        fits.PrimaryHDU(pixels, header).writeto(file, checksum=True)
 
 
-def write_psf_image(path: str, pixels: Array, source: str, at: tuple[float, float], overwrite: bool) -> None:
-    """Write a PSF at one position as an image; see `write_kernel_image` for the parameters."""
+def write_psf_image(
+    path: str, pixels: Array, source: str, at: tuple[float, float], response: bool, overwrite: bool
+) -> None:
+    """Write a PSF at one position as an image; see `write_kernel_image` for the parameters.
+
+    Whether it is that of a decorrelated image is recorded, for it must not be convolved with ψ once more.
+    """
     header = fits.Header([card_of("PSFFILE", source, "where the PSF is from")])
     header["PSFX"], header["PSFY"] = (at[0], "[pixel] where it was taken, 0-based"), (at[1], "[pixel]")
-    with whole_file(path, overwrite) as temporary:
-        fits.PrimaryHDU(pixels.astype(np.float32), header).writeto(temporary, overwrite=True, checksum=True)
+    if response:
+        header["PSFRESP"] = (True, "PSF of a decorrelated image")
+    with whole_file(path, overwrite) as temporary, open(temporary, "wb") as file:
+        fits.PrimaryHDU(pixels.astype(np.float32), header).writeto(file, checksum=True)
 
 
 def write_stamp(
@@ -82,5 +89,5 @@ def write_stamp(
     for card in provenance_cards(record):
         result.append(card, end=True)
     result.add_history(f"convolved with a decorrelation kernel by decorr {__version__}")
-    with whole_file(path, overwrite) as temporary:
-        fits.PrimaryHDU(pixels, result).writeto(temporary, overwrite=True, checksum=True)
+    with whole_file(path, overwrite) as temporary, open(temporary, "wb") as file:
+        fits.PrimaryHDU(pixels, result).writeto(file, checksum=True)

@@ -1,0 +1,1 @@
+"""Many exposures: a manifest of them, worker processes, resuming, results."""

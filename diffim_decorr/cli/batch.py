@@ -1,0 +1,185 @@
+"""``decorr batch``: many exposures."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from diffim_decorr.batch.options import BatchOptions
+from diffim_decorr.cli.common import loading, say, tell
+from diffim_decorr.cli.config import config_option
+from diffim_decorr.cli.options import chosen, options_of
+from diffim_decorr.errors import FailedExposuresError, FailedVerdictError, UsageError
+from diffim_decorr.options import InputOptions, Options, OutputOptions
+
+if TYPE_CHECKING:
+    from diffim_decorr.batch.night import Totals
+    from diffim_decorr.batch.pool import Limits
+    from diffim_decorr.batch.tasks import Task
+
+__all__ = ("batch",)
+
+_UNNAMED = "decorr-batch"
+_ENDING = re.compile(r"\.(csv|ecsv|fits?|fts|jsonl?|ndjson|txt)$", re.IGNORECASE)
+_NAMED_WITHOUT_END = 20  # failures that are listed
+
+
+@click.command()
+@click.argument("manifest", metavar="MANIFEST", required=False)
+@options_of(BatchOptions)
+@click.option(
+    "--fail-if",
+    "conditions",
+    multiple=True,
+    metavar="CONDITION",
+    help="Mark results with a figure that is so, as 'max_abs_rho>0.05', and end with status 4; they are kept. May be "
+    "given several times.",
+)
+@options_of(InputOptions)
+@options_of(Options)
+@options_of(OutputOptions, "output", "layout", "skip_existing")
+@config_option
+def batch(manifest: str | None, conditions: tuple[str, ...], **given: Any) -> None:
+    """Whiten the noise of many difference images, several at a time.
+
+    MANIFEST is a table (CSV, ECSV, FITS or JSON lines; - is standard input) with columns science, template, difference
+    and any option of decorr run; options given here hold for all rows that say nothing else. Started again, it goes on
+    where it was: what is whole, and of the same inputs, options and version, is not done again.
+    """
+    own = chosen(BatchOptions, given)
+    inputs, options = chosen(InputOptions, given), chosen(Options, given)
+    output = replace(chosen(OutputOptions, given), overwrite=own.overwrite)
+    if (manifest is None) == (own.glob is None):
+        raise UsageError("either a MANIFEST or --glob must be given, and not both")
+    with loading():
+        from diffim_decorr.assessment import Condition
+        from diffim_decorr.batch.night import work_through
+        from diffim_decorr.batch.pool import Pool
+        from diffim_decorr.batch.results import check_table, locked, opened, table_of, write_table
+        from diffim_decorr.batch.tasks import shared
+        from diffim_decorr.cli.ticker import Ticker
+        from diffim_decorr.findings import FIGURE_CARDS
+
+    limits = [Condition.of(text) for text in conditions]
+    for limit in limits:
+        limit.met_by(dict.fromkeys(FIGURE_CARDS.values(), 0.0))
+    common = shared(inputs, options, output, science=own.science, template=own.template)
+    tasks = _tasks(manifest, own, common)
+    stem = _UNNAMED if manifest in (None, "-") else _ENDING.sub("", str(manifest))
+    part, parts = own.part
+    tasks = tasks[part - 1 :: parts]
+    if parts > 1:
+        stem += f"-{part}of{parts}"
+    if own.emit is not None:
+        from diffim_decorr.batch.emit import emitted
+
+        click.echo(emitted(tasks, own.emit, os.path.basename(stem)), nl=False)
+        return
+    results_path = own.results or f"{stem}.results.jsonl"
+    summary_path = own.summary or f"{stem}.summary.ecsv"
+    _refuse_clashes([results_path, summary_path, *([own.log] if own.log else [])], manifest, tasks)
+    check_table(summary_path)
+
+    def gates(figures: Any) -> list[str]:
+        return [said for limit in limits if (said := limit.met_by(figures))]
+
+    with ExitStack() as stack:
+        if manifest is not None and manifest != "-":
+            stack.enter_context(locked(manifest, parts > 1))
+        results = stack.enter_context(opened(results_path))
+        chosen_tasks = [task for task in tasks if results.failed(task)] if own.retry_failed else tasks
+        jobs, share = _shares(chosen_tasks, own, options)
+        ticker = stack.enter_context(Ticker(len(chosen_tasks), own.quiet, own.log))
+        threads = f"{share.threads} thread{'s' * (share.threads != 1)}"
+        ticker.note(f"{_exposures(len(chosen_tasks))}, {jobs} at a time, {threads} each")
+        try:
+            with Pool(jobs, share) as pool:
+                totals = work_through(chosen_tasks, pool.outcomes, results, gates, ticker.tell)
+        except (KeyboardInterrupt, SystemExit):
+            ticker.note("interrupted; the same command goes on from here")
+            raise
+        finally:
+            write_table(table_of(tasks, results.known), summary_path)
+        ticker.end(totals)
+    _tell(totals, results_path, summary_path, own)
+    _end(totals, own.strict)
+
+
+def _tasks(manifest: str | None, own: BatchOptions, common: dict[str, Any]) -> list[Task]:
+    from diffim_decorr.batch.manifest import read_manifest
+    from diffim_decorr.batch.tasks import tasks_matching, tasks_of
+
+    if own.glob is not None:
+        return tasks_matching(own.glob, common)
+    assert manifest is not None
+    return tasks_of(read_manifest(manifest), common, ignore=own.ignore_columns)
+
+
+def _shares(tasks: Sequence[Task], own: BatchOptions, options: Options) -> tuple[int, Limits]:
+    """How many exposures are worked on at a time, and what each may take."""
+    from diffim_decorr.batch.memory import available
+    from diffim_decorr.batch.pool import Limits
+    from diffim_decorr.threads import available_threads
+
+    there, free = available_threads(), available()
+    jobs = own.jobs
+    if jobs is None:
+        jobs = max(1, there // (options.threads or 1))
+        if free is not None:
+            jobs = max(1, min(jobs, int(free // options.max_memory)))
+    jobs = max(1, min(jobs, len(tasks)))
+    return jobs, Limits(max(1, there // jobs), own.time_limit, own.memory_limit, own.retries, own.retry_wait)
+
+
+def _refuse_clashes(ours: Sequence[str], manifest: str | None, tasks: Sequence[Task]) -> None:
+    """See that what is told of a batch is written to files of its own."""
+    taken = {os.path.abspath(path): path for task in tasks for path in task.paths}
+    taken |= {os.path.abspath(name): name for task in tasks for name in (*task.images.values(), *task.inputs.files)}
+    if manifest is not None:
+        taken[os.path.abspath(manifest)] = manifest
+    for path in ours:
+        other = taken.setdefault(os.path.abspath(path), path)
+        if other is not path:
+            raise UsageError(f"{path}: cannot be written there: it is used for something else")
+
+
+def _tell(totals: Totals, results: str, summary: str, own: BatchOptions) -> None:
+    """Print what all came to."""
+    from diffim_decorr.cli.summary import print_json
+    from diffim_decorr.summary import SCHEMA
+
+    with tell(summary):
+        if own.json:
+            print_json({"schema": SCHEMA, **totals.tree(), "results": results, "summary": summary})
+        elif not own.quiet:
+            verdicts = ", ".join(f"{count} {name}" for name, count in sorted(totals.verdicts.items()))
+            click.echo(f"{'exposures':<22}{totals.total}")
+            click.echo(f"{'done, skipped, failed':<22}{totals.done}, {totals.skipped}, {totals.failed}")
+            click.echo(f"{'verdicts':<22}{verdicts or 'none'}")
+            click.echo(f"{'results':<22}{results}")
+            click.echo(f"{'summary':<22}{summary}")
+
+
+def _end(totals: Totals, strict: bool) -> None:
+    """End with the status that failures, marks and verdicts ask for."""
+    for what, listed in (("failed", totals.failures), ("marked", {k: ", ".join(v) for k, v in totals.gated.items()})):
+        for output, why in list(listed.items())[:_NAMED_WITHOUT_END]:
+            say(f"decorr: {what}: {output}: {why}")
+        if len(listed) > _NAMED_WITHOUT_END:
+            say(f"decorr: {what}: and {len(listed) - _NAMED_WITHOUT_END} more, in the summary")
+    if totals.failed:
+        raise FailedExposuresError(f"{totals.failed} of {_exposures(totals.total)} failed")
+    if totals.gated:
+        raise FailedVerdictError(f"{len(totals.gated)} of {_exposures(totals.total)} are marked by --fail-if")
+    if strict and totals.verdicts["fail"]:
+        raise FailedVerdictError(f"{totals.verdicts['fail']} of {_exposures(totals.total)} are judged bad")
+
+
+def _exposures(count: int) -> str:
+    return f"{count} exposure{'s' * (count != 1)}"
