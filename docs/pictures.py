@@ -1,6 +1,6 @@
 """The pictures of the documentation, drawn by running what they are about.
 
-    python docs/pictures.py FOLDER
+python docs/pictures.py FOLDER
 """
 
 from __future__ import annotations
