@@ -14,7 +14,7 @@ sys.path.insert(0, str(HERE))
 
 project = "decorr"
 author = "The decorr developers"
-copyright = "The decorr developers"  # noqa: A001 - the name that Sphinx looks for
+copyright = "The decorr developers"
 version = release = __version__
 
 extensions = [
