@@ -528,18 +528,39 @@ class SnrOptions(Declared):
         card="DCMLEAST",
         comment="share of the PSF's weight that does not flag",
     )
+    peaks: float | None = option(
+        None,
+        "Also write a table of the peaks of the S/N beyond so many σ, of either sign.",
+        low=2,
+        high=1000,
+        metavar="N",
+        card="DCMPEAKS",
+        comment="S/N beyond which peaks are listed",
+    )
+    table: str | None = option(
+        None,
+        "The table of peaks: .ecsv, .csv, .fits, .vot or .xml.",
+        metavar="TABLE",
+        unset="the output's name with _peaks.ecsv for its ending",
+    )
+    sci: str | None = option(
+        None, "The science image: peaks tell how far from its nearest source they are.", metavar="FILE", card="DCMSCI"
+    )
     threads: int | None = again(Options, "threads", card="", comment="")
     max_memory: float = again(Options, "max_memory", card="", comment="")
 
     @property
     def files(self) -> dict[str, str]:
         """The names of the files that go with the image."""
-        named = ("psf", "variance", "noise", "weight", "mask")
+        named = ("psf", "variance", "noise", "weight", "mask", "sci")
         return {name: getattr(self, name) for name in named if getattr(self, name) is not None}
 
     def check(self) -> None:
         if self.psf is not None and self.fwhm is not None:
             raise OptionError("{psf} and {fwhm} exclude each other")
+        for name in ("table", "sci"):
+            if getattr(self, name) is not None and self.peaks is None:
+                raise OptionError(f"{{{name}}} has no meaning without {{peaks}}")
 
 
 @documented

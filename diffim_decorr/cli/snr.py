@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from diffim_decorr.cli.common import guarded_files, loading, say, tell, warn
+from diffim_decorr.cli.common import guarded_files, loading, skipped, tell, warn
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.cli.progress import progress_shown
@@ -47,11 +48,9 @@ def snr(image: str, **given: Any) -> None:
                 progress=progress,
             )
     except OutputExistsError:
-        if not output.skip_existing:
-            raise
-        if not command.quiet:
-            say(f"decorr: {path}: skipped, for it exists already")
-        return
+        if skipped(image, replace(output, output=path), command):
+            return
+        raise
     if not command.quiet:
         for warning in record.warnings:
             warn(warning)
@@ -66,10 +65,15 @@ def snr(image: str, **given: Any) -> None:
             print_json(summary)
             return
         qa = summary["qa"]
+        peaks = []
+        if qa["peaks"] is not None:
+            expected = f"{qa['peaks_of_noise']:.3g}"
+            peaks = [("peaks", f"{qa['peaks']} beyond {options.peaks:g} σ, of which noise makes {expected}")]
         for label, value in (
             ("output", path),
             ("PSF", f"{qa['psf']}, half width {qa['reach']}"),
             ("S/N", f"scatter {_shown(qa['snr_std'])}, median {_shown(qa['snr_median'])}"),
+            *peaks,
             ("seconds", f"{summary['timings']['total']:.2f}"),
         ):
             click.echo(f"{label:<22}{value}")

@@ -152,7 +152,7 @@ def read_difference(path: str, options: SnrOptions) -> Difference:
         If it cannot be read, or is no image in which fluxes can be measured.
     """
     name, extension = split_spec(path)
-    companions: dict[str, Any] = {key: value for key, value in options.files.items() if key != "psf"}
+    companions: dict[str, Any] = {key: value for key, value in options.files.items() if key not in ("psf", "sci")}
     with open_fits(name) as hdus:
         several = hdus[0].header.get("DCNEXT")
         if several is not None and extension is None:

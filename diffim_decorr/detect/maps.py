@@ -7,16 +7,21 @@ in the image, and its variance ``1 / Σ R²/V``: no other linear estimate has le
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from diffim_decorr._version import __version__
 from diffim_decorr.detect.difference import Difference, read_difference
+from diffim_decorr.detect.peaks import Read, find_peaks, peak_table
+from diffim_decorr.detect.photometry import Photometer
 from diffim_decorr.detect.point_source import PointSource
+from diffim_decorr.detect.science import nearest_source
 from diffim_decorr.detect.tile_maps import LOW_WEIGHT, MapJob, TileMaps
 from diffim_decorr.engine.schedule import work_on_tiles
 from diffim_decorr.engine.sinks import MemorySink, Sink, in_unit
@@ -25,19 +30,23 @@ from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.union import MaskUnion
 from diffim_decorr.images.units import working_unit
 from diffim_decorr.io.atomic import check_output
+from diffim_decorr.io.exposures import as_exposure, load_exposure
 from diffim_decorr.io.hdus import split_spec
 from diffim_decorr.io.output.file import OutputFile
-from diffim_decorr.io.output.layouts import MAPS
+from diffim_decorr.io.output.layouts import MAPS, default_output
 from diffim_decorr.io.output.product import Product
+from diffim_decorr.io.tables import check_table_name, write_table
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.plane_level import plane_level
 from diffim_decorr.noise.robust import median
 from diffim_decorr.options import Options, SnrOptions
+from diffim_decorr.qa.peaks import expected_peaks
 from diffim_decorr.record import Figures, Measured, Progress, Record, figure
 from diffim_decorr.threads import LIBRARIES, serial_blas
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
+    from astropy.table import Table
 
 __all__ = ("MapFigures", "SnrMaps", "snr_file", "snr_maps")
 
@@ -59,6 +68,8 @@ class MapFigures(Figures):
     snr_std: Measured = figure("DCMSTD", "robust std of the S/N map", default=Measured())
     snr_median: Measured = figure("DCMMED", "median of the S/N map", default=Measured())
     pixels: int = figure("DCMNPIX", "pixels that these were measured on", default=0)
+    peaks: int | None = figure(default=None)
+    peaks_of_noise: float | None = figure(default=None)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -90,6 +101,8 @@ class SnrMaps:
     record: Record
     source: PointSource
     _product: Product
+    _difference: Difference
+    _options: SnrOptions
 
     def __repr__(self) -> str:
         ny, nx = self.flux.shape
@@ -99,6 +112,28 @@ class SnrMaps:
     def warnings(self) -> list[str]:
         """What a user should know of the maps."""
         return self.record.warnings
+
+    def peaks(self, threshold: float = 5.0, science: Exposure | ArrayLike | str | None = None) -> Table:
+        """Peaks of the S/N beyond a threshold, of either sign: an `astropy.table.Table`, the most significant first.
+
+        Parameters
+        ----------
+        threshold
+            Least S/N.
+        science
+            The science image, if the distances to its nearest sources are wanted.
+        """
+        options = SnrOptions(**{**self._options.changed(), "psf": None, "fwhm": None, "peaks": float(threshold)})
+        planes = self.flux, self.mask, self.flux_err.astype(np.float64) ** 2
+        given = None if science is None else as_exposure(science, "science")
+        return _peaks(
+            self._difference,
+            self.source,
+            options,
+            lambda box: (planes[0][box.slices], planes[1][box.slices], planes[2][box.slices]),
+            1 << self.mask_planes[LOW_WEIGHT],
+            given,
+        )
 
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the file that the command writes: FLUX, FLUX_ERR, SNR, MASK.
@@ -177,6 +212,8 @@ def snr_maps(
     if isinstance(psf, str):
         options["psf"] = psf
     settings = SnrOptions(**options)
+    if settings.peaks is not None:
+        raise UsageError("peaks are found in the maps: snr_maps(…).peaks(5.0)")
     if isinstance(image, Exposure):
         if settings.files.keys() - {"psf"}:
             raise UsageError("files of planes go with the name of an image: an Exposure has its own")
@@ -196,7 +233,8 @@ def snr_maps(
     header = None if exposure.header is None else exposure.header.copy()
     product = _product(exposure, job, record, unit)
     record.issue(stacklevel=3)
-    return SnrMaps(sink.image, flux_err, snr, sink.mask, dict(job.masks.planes), header, record, source, product)
+    planes = dict(job.masks.planes)
+    return SnrMaps(sink.image, flux_err, snr, sink.mask, planes, header, record, source, product, difference, settings)
 
 
 @serial_blas()
@@ -232,18 +270,58 @@ def snr_file(
     start = time.perf_counter()
     read = [split_spec(name)[0] for name in (image, *options.files.values())]
     check_output(output, [*read, *guarded], overwrite)
+    table = table_of(output, options)
+    if table is not None:
+        check_table_name(table)
+        check_output(table, [output, *read, *guarded], overwrite)
     record = Record((options,), {"image": image}, progress=progress)
     with record.timed("read"):
         difference = read_difference(image, options)
         source = difference.point_source(options.psf, options.fwhm)
         job, unit = _job(difference, source, options, record)
+        science = None if options.sci is None else load_exposure(options.sci)
     product = _product(difference.exposure, job, record, unit)
     with OutputFile.create(output, product, overwrite=overwrite, layout=MAPS) as file:
-        _measure(job, in_unit(file, unit), options, record)
+        usable = _measure(job, in_unit(file, unit), options, record)
+        if table is not None:
+            found = _peaks(difference, source, options, file.read, 1 << job.masks.planes[LOW_WEIGHT], science)
+            noise = 2 * usable * expected_peaks(source.near(*_middle(source)), options.peaks or 0.0)
+            assert isinstance(record.quality, MapFigures)
+            record.quality = replace(record.quality, peaks=len(found), peaks_of_noise=noise)
+            write_table(table, found, overwrite)
         record.begin("write")
         file.finish(None)
     record.timings["total"] = time.perf_counter() - start
     return record
+
+
+def table_of(output: str, options: SnrOptions) -> str | None:
+    """The table of peaks that goes with maps, if one is wanted."""
+    if options.peaks is None or options.table is not None:
+        return options.table
+    return re.sub(r"(\.fits?)?(\.gz|\.fz)?$", "", default_output(output, "_peaks"), flags=re.IGNORECASE) + ".ecsv"
+
+
+def _peaks(
+    difference: Difference, source: PointSource, options: SnrOptions, read: Read, low: int, science: Exposure | None
+) -> Table:
+    """The table of peaks, given flux, mask and variance."""
+    assert options.peaks is not None
+    exposure = difference.exposure
+    level = plane_level(exposure, options.unusable_planes)
+    nearest = None
+    if science is not None:
+        threads, memory = _means(options)
+        nearest = nearest_source(science, source, options.unusable_planes, threads, memory)
+    found = find_peaks(read, exposure.shape, options.peaks, low)
+    table = peak_table(found, Photometer(exposure, source, level, options.unusable_planes), exposure.header, nearest)
+    table.meta = {"image": exposure.name, "psf": source.origin, "threshold": options.peaks, "decorr": __version__}
+    return table
+
+
+def _means(options: SnrOptions) -> tuple[int, int]:
+    """Threads and bytes to work with."""
+    return Options(threads=options.threads).workers, int(1e6 * options.max_memory) - LIBRARIES
 
 
 def _job(difference: Difference, source: PointSource, options: SnrOptions, record: Record) -> tuple[MapJob, float]:
@@ -279,16 +357,16 @@ def _product(exposure: Exposure, job: MapJob, record: Record, unit: float) -> Pr
     )
 
 
-def _measure(job: MapJob, sink: Sink, options: SnrOptions, record: Record) -> None:
+def _measure(job: MapJob, sink: Sink, options: SnrOptions, record: Record) -> int:
+    """Make the maps; how many of their pixels, about, are not flagged."""
     work = TileMaps(job)
     with record.timed("filter"):
-        threads, memory = Options(threads=options.threads).workers, int(1e6 * options.max_memory) - LIBRARIES
-        work_on_tiles(work, sink, threads, memory, record.steps("filter"))
+        work_on_tiles(work, sink, *_means(options), record.steps("filter"))
     snr, step = work.sample()
     snr = snr[np.isfinite(snr)]
     if not len(snr):
         record.warn("not one pixel has enough of the PSF's weight on usable pixels: all of them are flagged")
-        return
+        return 0
     level = median(snr)
     scatter = 1.4826 * median(np.abs(snr - np.float32(level)))
     # Neighbours have the correlation that the PSF gives them.
@@ -311,14 +389,19 @@ def _measure(job: MapJob, sink: Sink, options: SnrOptions, record: Record) -> No
             f"the scatter of the S/N is {scatter:.3f}, not 1: the noise is not white, or the variance plane not its "
             "variance (decorr qa tells), or there are sources everywhere"
         )
+    return len(snr) * step**2
+
+
+def _middle(source: PointSource) -> tuple[float, float]:
+    """The middle of the field."""
+    return (source.shape[1] - 1) / 2, (source.shape[0] - 1) / 2
 
 
 def _correlated_pixels(source: PointSource) -> float:
     """The number of pixels with the S/N of which that of one is correlated, Σ ρ²."""
     from diffim_decorr.fft import forward
 
-    ny, nx = source.shape
-    image = source.near((nx - 1) / 2, (ny - 1) / 2)
+    image = source.near(*_middle(source))
     side = 2 * len(image)
     power = np.abs(forward(np.pad(image, (0, side - len(image))))) ** 2
     twice = np.full(power.shape[1], 2.0)

@@ -12,9 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from diffim_decorr.errors import InputError
 from diffim_decorr.images.absent import Fill, absent, area_fill
+from diffim_decorr.images.masks import any_of
 from diffim_decorr.images.planes import ArrayPlane, ConstantPlane, DerivedPlane, Plane
 from diffim_decorr.images.warps import Warp
 from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.options import UNUSABLE_PLANES
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -174,6 +176,40 @@ class Exposure:
     def absent(self, pixels: Array) -> Array | None:
         """Where pixels (h, w) that were read of the image, in single precision, hold no data; None if nowhere."""
         return absent(pixels, self.fills)
+
+    def usable(self, planes: Sequence[str] | None = None) -> Array:
+        """Which pixels (ny, nx) tell something of the sky.
+
+        Parameters
+        ----------
+        planes
+            Mask planes whose pixels do not; by default NO_DATA, SAT, CR, BAD, EDGE, DECORR_BAD and DECORR_FILLED. What
+            says that there is something, as DETECTED, is not among them.
+
+        Returns
+        -------
+        usable
+            True where the image has a value, the variance, if it is known, is finite and positive, and none of these
+            planes is set.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from diffim_decorr import Exposure
+        >>> mask = np.array([[1, 2], [0, 0]])
+        >>> Exposure([[1.0, 2.0], [np.nan, 4.0]], 1.0, mask, mask_planes={"SAT": 0, "DETECTED": 1}).usable().tolist()
+        [[False, True], [False, True]]
+        """
+        image = self.image
+        usable: Array = np.isfinite(image)
+        missing = self.absent(image.astype(np.float32))
+        if missing is not None:
+            usable &= ~missing
+        if self.variance is not None:
+            usable &= np.isfinite(self.variance) & (self.variance > 0)
+        if self.mask is not None:
+            usable &= ~any_of(self.mask, self.mask_planes, UNUSABLE_PLANES if planes is None else planes)
+        return usable
 
     def scaled(self, factor: float) -> Exposure:
         """The same in a unit that is so many times smaller."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ("AXIS_CARD", "WCS_CARD", "pixels_of", "separation")
+__all__ = ("AXIS_CARD", "WCS_CARD", "pixels_of", "separation", "to_pixels", "to_sky")
 
 Array = NDArray[Any]
 
@@ -66,6 +66,53 @@ def separation(one: Header | None, other: Header | None, shape: tuple[int, int])
         distances = _angles(begin, _directions(there, x, y)) / size
     known = distances[np.isfinite(distances)]
     return float(np.median(known)) if known.size else None
+
+
+def to_sky(header: Header | None, x: Array, y: Array) -> tuple[Array, Array] | None:
+    """Right ascension and declination (ICRS, degrees) of 0-based pixels; None if the header does not tell."""
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    with _silently():
+        wcs = _usable(header)
+        if wcs is None:
+            return None
+        from astropy.coordinates import SkyCoord
+
+        world = wcs.all_pix2world(np.stack([x, y], axis=1), 0)
+        frame = wcs_to_celestial_frame(wcs)
+        sky = SkyCoord(world[:, wcs.wcs.lng], world[:, wcs.wcs.lat], unit="deg", frame=frame).icrs
+        return np.asarray(sky.ra.deg), np.asarray(sky.dec.deg)
+
+
+def to_pixels(header: Header | None, ra: Array, dec: Array) -> tuple[Array, Array] | None:
+    """0-based pixels of right ascensions and declinations (ICRS, degrees), NaN where there are none; None if the header
+    does not tell."""
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    with _silently():
+        wcs = _usable(header)
+        if wcs is None:
+            return None
+        from astropy.coordinates import SkyCoord
+
+        sky = SkyCoord(ra, dec, unit="deg", frame="icrs").transform_to(wcs_to_celestial_frame(wcs))
+        world = np.empty((len(ra), 2))
+        world[:, wcs.wcs.lng], world[:, wcs.wcs.lat] = sky.spherical.lon.deg, sky.spherical.lat.deg
+        pixels = wcs.all_world2pix(world, 0, quiet=True)
+        # On the other side of the sky a projection may have pixels, too.
+        known = np.hypot(*(pixels - wcs.all_world2pix(wcs.all_pix2world(pixels, 0), 0, quiet=True)).T) < 1
+        pixels[~known] = np.nan
+        return pixels[:, 0], pixels[:, 1]
+
+
+def _usable(header: Header | None) -> Any:
+    """The WCS of a header; None if it has none that can be worked with."""
+    if not _sky_cards(header):
+        return None
+    try:
+        return _wcs(header)
+    except Exception:  # whatever wcslib has to say of such cards
+        return None
 
 
 def pixels_of(one: Header | None, other: Header | None) -> Callable[[Array, Array], tuple[Array, Array]] | None:

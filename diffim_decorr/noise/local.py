@@ -19,7 +19,7 @@ from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.planes import Plane
 from diffim_decorr.noise.measured import MeasuredNoise
-from diffim_decorr.noise.phase import LocalCorrelation, PhaseVariance, correlation_of
+from diffim_decorr.noise.phase import SHORTEST, LocalCorrelation, PhaseVariance, correlation_of
 from diffim_decorr.noise.plane_level import PlaneLevel
 from diffim_decorr.noise.windows import SourceFreeWindows
 
@@ -120,16 +120,23 @@ class Agreement:
         Of the expected variation with the phase that is there, and its standard error; NaN where none is expected.
     difference, difference_error
         The largest difference of the mean correlation functions, and the standard error of one.
+    beat
+        After how many pixels a sub-pixel phase is the same again.
     """
 
     share: float
     share_error: float
     difference: float
     difference_error: float
+    beat: float
 
     @property
     def remark(self) -> str | None:
         """In what the pixels contradict; None if in nothing. What cannot be told from them is believed."""
+        if self.beat < SHORTEST:
+            return (
+                f"the sub-pixel phase of its warp comes round within {self.beat:.1f} pixels, which no kernel can follow"
+            )
         if self.share < _SHARE and self.share + _SIGMAS * self.share_error < 1:
             return (
                 f"its noise varies by {self.share:.0%} only of what the sub-pixel phase of its warp makes of it: the "
@@ -171,10 +178,10 @@ def agreement_with(
     crossed, squares = crossed.sum(axis=1), squares.sum(axis=1)
     total = float(squares.sum())
     if not total > _NOTHING * number.sum():
-        return Agreement(math.nan, math.nan, difference, error)
+        return Agreement(math.nan, math.nan, difference, error, noise.correlation.beat)
     share = float(crossed.sum()) / total
     scatter = math.sqrt(float(np.sum((crossed - share * squares) ** 2))) / total
-    return Agreement(share, scatter, difference, error)
+    return Agreement(share, scatter, difference, error, noise.correlation.beat)
 
 
 def _blocks(shape: tuple[int, int]) -> list[tuple[slice, slice]]:

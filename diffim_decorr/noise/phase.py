@@ -27,15 +27,15 @@ from diffim_decorr.images.warps import Warp
 from diffim_decorr.kernels.coefficients import Coefficients
 from diffim_decorr.kernels.spatial import SpatialKernel
 
-__all__ = ("LocalCorrelation", "PhaseCoefficients", "PhaseVariance", "correlation_of")
+__all__ = ("SHORTEST", "LocalCorrelation", "PhaseCoefficients", "PhaseVariance", "correlation_of")
 
 Array = NDArray[Any]
 
 _ORDERS = 6  # of harmonics along an axis, the constant included
 _MOST_LAGS = 8
-# Periods in pixels. Beats that are shorter than the first are nothing that a kernel can follow; from the second on it
-# follows them in full.
-_SHORTEST, _FOLLOWED = 14.0, 28.0
+#: Period in pixels: shorter beats are nothing that a kernel can follow.
+SHORTEST = 14.0
+_FOLLOWED = 28.0  # is that from which on it follows them in full
 _NOT_AT_ALL = 1e-6  # is a frequency of less
 _FAINT = 1e-3  # is what may be left out, of the variance
 _PLACES = 24  # along an axis, of which a mean is made
@@ -127,7 +127,7 @@ def _beats(harmonics: Array, x: Array, y: Array, places: Array, jacobian: Array)
 
 def _followed(frequency: Array) -> Array:
     """How much of a beat of a frequency, in 1 / pixel, is followed."""
-    low, high = 1 / _FOLLOWED, 1 / _SHORTEST
+    low, high = 1 / _FOLLOWED, 1 / SHORTEST
     share: Array = 0.5 + 0.5 * np.cos(np.pi * np.clip((frequency - low) / (high - low), 0, 1))
     return share
 
@@ -153,6 +153,8 @@ def correlation_of(warps: Sequence[Warp]) -> LocalCorrelation:
     images, harmonics, period, beat = [], [], np.inf, np.inf
     for warp in warps:
         jacobian, interpolation = warp.middle, warp.interpolation
+        fastest = float(np.hypot(*(jacobian - np.round(jacobian)).T).max())
+        beat = min(beat, 1 / fastest) if fastest > _NOT_AT_ALL else beat
         along = [interpolation.amplitudes(_ORDERS, jacobian[k, 0] * x + jacobian[k, 1] * y) for k in (0, 1)]
         own, kept = [], []
         for a in range(_ORDERS):
@@ -173,7 +175,6 @@ def correlation_of(warps: Sequence[Warp]) -> LocalCorrelation:
                 frequency = float(np.hypot(*(whole - turns)))
                 if frequency > _NOT_AT_ALL:
                     period = min(period, 1 / frequency)
-                    beat = min(beat, 1 / frequency) if abs(a) + abs(b) == 1 else beat
         images.append(np.array(own))
         harmonics.append(np.array(kept, dtype=float))
     usual = np.mean([own[0] for own in images], axis=0)
@@ -181,7 +182,7 @@ def correlation_of(warps: Sequence[Warp]) -> LocalCorrelation:
     side = 2 * lag + 1
     basis = np.concatenate(images).reshape(-1, side, side) / variance
     kernel = SpatialKernel(basis, PhaseCoefficients(tuple(warps), tuple(harmonics)))
-    return LocalCorrelation(kernel, (usual / variance).reshape(side, side), max(period, _SHORTEST), beat)
+    return LocalCorrelation(kernel, (usual / variance).reshape(side, side), max(period, SHORTEST), beat)
 
 
 @final

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
 from diffim_decorr import read_exposure, read_psi, snr_maps, write_grid_kernel
 from support.command import decorr, refused, succeed, told
@@ -178,3 +179,51 @@ def test_what_was_convolved_with_psi(folder: Path) -> None:
     done = succeed(folder, "snr", "sci_psi.fits", "--psf", "out.fits", "-o", "maps.fits")
     assert "only if it has the noise of the difference" in done.stderr
     assert fits.getdata(folder / "maps.fits", "SNR").shape == SHAPE
+
+
+@pytest.mark.parametrize("ending", ["ecsv", "csv", "fits", "vot"])
+def test_a_table_of_peaks(folder: Path, ending: str) -> None:
+    """In each form, with its columns and units; with the science image it has distances."""
+    for name in ("sci", "diff"):
+        with fits.open(folder / f"{name}.fits", mode="update") as hdus:
+            hdus[name == "sci"].data[31:48, 52:69] += 200 * gaussian(17, 1.6).astype("f4")
+    _run(folder, "-q")
+    args = ("snr", "out.fits", "-o", "maps.fits", "--peaks", 5, "--table", f"peaks.{ending}", "--sci", "sci.fits")
+    done = succeed(folder, *args)
+    assert "beyond 5 σ, of which noise makes 0.0" in done.stdout
+    table = Table.read(folder / f"peaks.{ending}")
+    assert table.colnames == [
+        "x", "y", "x_err", "y_err", "ra", "dec", "flux", "flux_err", "snr", "snr_pixel", "sign", "chi2", "dof",
+        "weight", "flags", "nearest",
+    ]  # fmt: skip
+    row = table[0]
+    assert (row["x"], row["y"]) == pytest.approx((60, 39), abs=0.3)
+    assert abs(row["flux"] - 200) < 4 * row["flux_err"]
+    assert row["ra"] == pytest.approx(150.1 - (60 - 47.5) * 5.5e-5, abs=1e-4)
+    assert row["nearest"] < 0.5
+    if ending != "csv":
+        assert (str(table["ra"].unit), str(table["x_err"].unit)) == ("deg", "pix")
+    if ending == "fits":
+        verified(folder / "peaks.fits")
+    said = told(folder, *args, "--overwrite")
+    assert said["qa"]["peaks"] == len(table)
+    assert said["qa"]["peaks_of_noise"] < 0.1
+
+
+def test_the_table_has_a_name_of_its_own(folder: Path) -> None:
+    _run(folder)
+    succeed(folder, "snr", "out.fits", "--peaks", 3)
+    table = Table.read(folder / "out_snr_peaks.ecsv")
+    assert (np.abs(table["snr_pixel"]) > 3).all()
+    assert table.meta["threshold"] == 3
+    for says, *args in (
+        ("out_snr_peaks.ecsv: the output exists", "-o", "out_snr.fits", "--peaks", 4),
+        ("--table has no meaning without --peaks", "-o", "new.fits", "--table", "new.ecsv"),
+        ("--sci has no meaning without --peaks", "-o", "new.fits", "--sci", "sci.fits"),
+        ("the ending says no form of a table", "-o", "new.fits", "--peaks", 4, "--table", "peaks.txt"),
+        ("must be a number from 2", "-o", "new.fits", "--peaks", 0.5),
+    ):
+        (folder / "out_snr.fits").unlink(missing_ok=True)
+        refused(folder, says, "snr", "out.fits", *args, status=2)
+    fits.writeto(folder / "small.fits", np.ones((20, 30)))
+    refused(folder, "has 30 x 20 pixels", "snr", "out.fits", "-o", "new.fits", "--peaks", 4, "--sci", "small.fits")

@@ -86,11 +86,20 @@ def test_the_structure_is_taken_out_of_a_plane_that_has_it() -> None:
     assert propagated.held(0, 5) is None
 
 
-def test_where_nothing_varies_nothing_can_disagree() -> None:
-    image = Resampled("bilinear", 20.0, SHAPE)
+def test_nothing_but_a_shift() -> None:
+    """The phase is the same everywhere, and the correlation not that of all phases."""
+    image = Resampled("bilinear", 0.0, SHAPE, shift=(0.4, 0.2))
     found = agreement_of(exposure_of(image.noise(np.random.default_rng(4)), None, image))
-    assert np.isnan(found.share)
+    assert abs(found.share - 1) < 0.1
     assert found.remark is None
+
+
+@pytest.mark.parametrize(("degrees", "scale"), [(20.0, 1.0), (0.0, 1.2)])
+def test_beats_that_are_too_short(degrees: float, scale: float) -> None:
+    image = Resampled("bilinear", degrees, SHAPE, scale=scale)
+    remark = agreement_of(exposure_of(image.noise(np.random.default_rng(4)), None, image)).remark
+    assert remark is not None
+    assert "comes round within" in remark
 
 
 def test_a_plane_without_variances_has_no_structure() -> None:

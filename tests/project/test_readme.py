@@ -154,8 +154,10 @@ def test_python_lines_about_maps(exposure, tmp_path, monkeypatch):
         shutil.copy(path, tmp_path)
     monkeypatch.chdir(tmp_path)
     succeed(tmp_path, "run", *INPUTS, "--psf", "sci_psf.fits", "--spatial", "-o", "out.fits")
-    (lines,) = code_blocks(ROOT / "docs" / "snr.md", "python")
+    sources, lines = code_blocks(ROOT / "docs" / "snr.md", "python")
     names = {}
+    exec(sources, names)
+    assert 1 <= len(names["objects"]) < 30
     exec(lines, names)
     assert names["maps"].snr.shape == (256, 256)
     assert 0.9 < names["result"].snr().record.quality.snr_std.value < 1.1

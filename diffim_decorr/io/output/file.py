@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.bunit import squared_unit
+from diffim_decorr.images.masks import plane_bits
 from diffim_decorr.images.planes import FilePlane
 from diffim_decorr.io.atomic import Draft, drafts
 from diffim_decorr.io.checksum import add_words, fold, set_checksum
@@ -27,7 +28,7 @@ from diffim_decorr.io.output.product import Product
 from diffim_decorr.io.output.provenance import primary_header, provenance_cards
 from diffim_decorr.io.structure import BLOCK, DTYPES
 from diffim_decorr.kernels.spatial import SpatialKernel
-from diffim_decorr.options import LayoutName
+from diffim_decorr.options import UNUSABLE_PLANES, LayoutName
 from diffim_decorr.qa.figures import QualityFigures
 
 __all__ = ("OutputFile", "open_drafts")
@@ -194,6 +195,8 @@ class OutputFile:
         if role == "MASK":
             for name, bit in sorted(self._product.mask_planes.items(), key=lambda item: item[1]):
                 header[f"MP_{name}" if len(name) <= 5 else f"HIERARCH MP_{name}"] = bit
+            bits = np.uint32(plane_bits(self._product.mask_planes, UNUSABLE_PLANES)).view(np.int32)
+            header["UNUSABLE"] = (int(bits), "bits of pixels that are of no use")
         if self._layout.separate:
             header["DCVERS"] = VERSION_CARD[1:]
         return header
