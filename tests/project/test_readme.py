@@ -31,8 +31,9 @@ def exposure(tmp_path_factory):
     return folder
 
 
-def test_python_lines_of_the_readme(exposure, monkeypatch, capsys):
-    monkeypatch.chdir(exposure)
+def test_python_lines_of_the_readme(exposure, tmp_path, monkeypatch, capsys):
+    shutil.copytree(exposure, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     (lines,) = code_blocks(README, "python")
     names = {}
     exec(lines, names)
