@@ -17,7 +17,7 @@ def test_keys_are_described(tmp_path: Path) -> None:
     make_inputs(tmp_path)
     tree = json.loads(succeed(tmp_path, "run", *INPUTS, *OUT, "--json", "--quiet").stdout)
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", _PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE))
-    assert set(rows) - {"exposures"} == set(tree)
+    assert set(rows) - {"exposures", "background"} == set(tree)
     for name in ("inputs", "kernel", "psi", "verdict"):
         assert set(tree[name]) <= set(re.findall(r"`(\w+)`", rows[name])), name
     derived = re.compile(r"_(expected|error)$")

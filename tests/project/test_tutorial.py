@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def _but_for_seconds(text: str) -> str:
 
 def test_commands_print_what_the_page_says(tmp_path: Path) -> None:
     blocks = _BLOCK.findall(_PAGE.read_text(encoding="utf-8"))
-    steps = [(code, shown) for (kind, code), (_, shown) in zip(blocks, blocks[1:], strict=False) if kind == "sh"]
+    steps = [(code, shown) for (kind, code), (_, shown) in itertools.pairwise(blocks) if kind == "sh"]
     assert len(steps) == 4
     folder = tmp_path
     for code, shown in steps:
