@@ -8,14 +8,14 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, maximum_filter
+from scipy.ndimage import gaussian_filter, maximum_filter, median_filter
 from scipy.signal import fftconvolve
 
 from diffim_decorr import Exposure, decorrelate, read_exposure, read_kernel
@@ -23,13 +23,23 @@ from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.sources import mask_sources, smoothed
 from diffim_decorr.qa.peaks import expected_peaks
 
-__all__ = ("METHODS", "Field", "Tally", "matched_filter", "peaks", "simulated", "survey")
+__all__ = ("METHODS", "REAL_METHODS", "Field", "Tally", "matched_filter", "peaks", "simulated", "survey")
 
 Array = NDArray[Any]
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent.parent / "shared" / "data"
-METHODS = ("raw", "white", "measured")
+#: Options of `decorrelate` by what a method is called; None is the difference as it is.
+METHODS: dict[str, dict[str, Any] | None] = {
+    "raw": None,
+    "white": {"noise": "white"},
+    "measured": {"noise": "measured"},
+}
+#: Those of real images besides: a background is taken off in cells of so many pixels.
+REAL_METHODS = METHODS | {
+    f"measured, background {size}": {"noise": "measured", "background": size} for size in (64, 16)
+}
+_BLOCK, _CELL = 8, 64
 THRESHOLDS = (4.0, 5.0)
 #: Fluxes of injected sources, in units of the error of an ideal measurement.
 STRENGTHS = (4.0, 5.0, 6.0, 8.0)
@@ -140,7 +150,8 @@ class Field:
 
     def result(self, method: str) -> tuple[Array, Array, Array, Array | SpatialKernel]:
         """Image, variance, usable pixels and PSF."""
-        if method == "raw":
+        options = REAL_METHODS[method]
+        if options is None:
             return self.difference, self.naive, ~self.mask & np.isfinite(self.difference), self.psf
         science, template = (
             Exposure(image.astype("f4"), variance.astype("f4"), self.mask.astype("i4"), psf=psf, name=name)
@@ -151,7 +162,7 @@ class Field:
         )
         difference = Exposure(self.difference.astype("f4"), name="difference")
         made = decorrelate(
-            science, template, difference, self.kernel, noise=method, spatial=self.spatial, convolved="template"
+            science, template, difference, self.kernel, **options, spatial=self.spatial, convolved="template"
         )
         planes = made.exposure.mask_planes
         flagged = made.exposure.mask & sum(1 << planes[name] for name in ("NO_DATA", "EDGE", "DECORR_BAD"))
@@ -168,7 +179,11 @@ class Tally:
     pixels
         Source-free ones.
     found, expected
-        Peaks of either sign in noise, for each threshold.
+        Peaks in noise, above and below 0, for each threshold, (2, thresholds); and how many of each sign
+        there should be.
+    matched, blocks, cells
+        Of each field: scatter after the matched filter, and of means over blocks, over what the variance plane says;
+        and the spread of the scatter over cells, beyond chance.
     ratios, pulls
         Measured over injected flux, and the difference over its error, of each injected source.
     significances
@@ -178,8 +193,11 @@ class Tally:
     """
 
     pixels: int = 0
-    found: Array = field(default_factory=lambda: np.zeros(len(THRESHOLDS), int))
+    found: Array = field(default_factory=lambda: np.zeros((2, len(THRESHOLDS)), int))
     expected: Array = field(default_factory=lambda: np.zeros(len(THRESHOLDS)))
+    matched: list[float] = field(default_factory=list)
+    blocks: list[float] = field(default_factory=list)
+    cells: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
     pulls: list[float] = field(default_factory=list)
     significances: dict[float, list[float]] = field(default_factory=lambda: {s: [] for s in STRENGTHS})
@@ -191,16 +209,16 @@ class Tally:
     def honest_threshold(self) -> float:
         """Where 5 sigma should be: 5/4 of the threshold with as many false peaks as Gaussian noise has above 4."""
         heights = np.sort(self.heights)[::-1]
-        wanted = min(round(self.expected[0]), len(heights)) - 1
+        wanted = min(round(2 * self.expected[0]), len(heights)) - 1
         return float(1.25 * heights[max(wanted, 0)])
 
 
-def survey(fields: Sequence[Field], seed: int = 0) -> dict[str, Tally]:
+def survey(fields: Sequence[Field], seed: int = 0, methods: Iterable[str] = METHODS) -> dict[str, Tally]:
     """Count false peaks in fields as they are, and sources found in the same fields with sources injected."""
     rng = np.random.default_rng(seed)
-    tallies = {method: Tally() for method in METHODS}
+    tallies = {method: Tally() for method in methods}
     for given in fields:
-        clean = {method: given.result(method) for method in METHODS}
+        clean = {method: given.result(method) for method in tallies}
         maps = {}
         for method, result in clean.items():
             flux, error = matched_filter(*result)
@@ -215,8 +233,12 @@ def survey(fields: Sequence[Field], seed: int = 0) -> dict[str, Tally]:
             area = int(free.sum())
             tally.pixels += area
             for k, threshold in enumerate(THRESHOLDS):
-                tally.found[k] += sum(peaks(sign * significance, free, threshold) for sign in (1, -1))
-                tally.expected[k] += 2 * area * expected_peaks(one, threshold)
+                tally.found[:, k] += [peaks(sign * significance, free, threshold) for sign in (1, -1)]
+                tally.expected[k] += area * expected_peaks(one, threshold)
+            image, variance = clean[method][:2]
+            tally.matched.append(robust(significance[free]))
+            tally.blocks.append(block_scatter(image, variance, free))
+            tally.cells.append(cell_spread(image, variance, free))
             for signed in (significance, -significance):
                 top = (signed == maximum_filter(signed, 3)) & free & (signed > 3)
                 tally.heights += signed[top].tolist()
@@ -234,6 +256,62 @@ def survey(fields: Sequence[Field], seed: int = 0) -> dict[str, Tally]:
             for strength, value in zip(strengths, highest[at], strict=True):
                 tally.significances[float(strength)].append(float(value))
     return tallies
+
+
+def robust(values: Array) -> float:
+    """Standard deviation of Gaussian noise, from the median deviation."""
+    return float(1.4826 * np.median(np.abs(values - np.median(values)))) if values.size else float("nan")
+
+
+def _in_squares(image: Array, size: int) -> Array:
+    """Pixels (squares, size²) of whole squares."""
+    rows, columns = (length // size for length in image.shape)
+    cut = image[: rows * size, : columns * size].reshape(rows, size, columns, size)
+    return cut.swapaxes(1, 2).reshape(rows * columns, size * size)
+
+
+def block_scatter(image: Array, variance: Array, free: Array) -> float:
+    """Scatter of means over blocks of 8 x 8 source-free pixels, over that of as many independent ones."""
+    whole = _in_squares(free, _BLOCK).all(axis=1)
+    total, noise = (_in_squares(plane, _BLOCK)[whole].astype(float).sum(axis=1) for plane in (image, variance))
+    return robust(total / np.sqrt(noise))
+
+
+def cell_spread(image: Array, variance: Array, free: Array) -> float:
+    """Relative spread of the scatter in cells of 64 pixels, beyond that of its error."""
+    snr = np.where(free, image, np.nan) / np.sqrt(np.where(free, variance, 1))
+    found = [(robust(own), len(own)) for cell in _in_squares(snr, _CELL) if len(own := cell[np.isfinite(cell)]) > 800]
+    if len(found) < 4:
+        return float("nan")
+    scatters, counts = np.array(found).T
+    relative = scatters / np.average(scatters, weights=counts)
+    return float(np.sqrt(max(np.mean((relative - 1) ** 2) - np.mean(1.1664**2 / counts), 0.0)))
+
+
+def negative_peaks(given: Field, method: str) -> str:
+    """The peaks below -4 σ of a method, with what the template and the science image have there, as Markdown."""
+    image, variance, use, psf = given.result(method)
+    flux, error = matched_filter(image, variance, use, psf)
+    significance = flux / error
+    free = given.free & ~maximum_filter(~use, 2 * 8 + 1)
+    top = (-significance == maximum_filter(-significance, 3)) & free & (significance < -THRESHOLDS[0])
+    others = []
+    for pixels, plane in zip((given.template, given.science), given.variances, strict=True):
+        level = np.median(pixels[free])
+        flux, error = matched_filter(pixels - level, np.where(plane > 0, plane, 1), ~given.mask, given.psf)
+        # The planes say nothing of how the noise is correlated.
+        others.append(flux / error / robust((flux / error)[free]))
+    flat = given.template - np.median(given.template[free])
+    ring = np.ones((3, 3), bool)
+    ring[1, 1] = False
+    alone = (flat - median_filter(flat, footprint=ring)) / robust((flat - median_filter(flat, footprint=ring))[free])
+    alone = maximum_filter(np.abs(alone), 2 * _NEAR + 1)
+    lines = [_row(("x", "y", "S/N", "template", "science image", "single pixel of the template"))]
+    lines.append(_row(["---"] * 6))
+    for y, x in sorted(np.argwhere(top).tolist(), key=lambda place: significance[tuple(place)]):
+        own = [f"{other[y, x]:+.1f}" for other in others]
+        lines.append(_row((str(x), str(y), f"{significance[y, x]:.1f}", *own, f"{alone[y, x]:.1f}")))
+    return "\n".join(lines) + "\n"
 
 
 def _places(free: Array, rng: np.random.Generator) -> Array:
@@ -383,10 +461,14 @@ with true errors, and misses none that it could have found.
   `decorr run --noise measured`. Each with its PSF; with `decorr` that is the `PSF` of the output.
 - **Detection.** A matched filter, S/N = Σ φ D/V / sqrt(Σ φ²/V), φ the PSF and V the variance plane. Where φ varies it
   is taken at the middle of tiles of 128 pixels. A peak is a pixel that is larger than its eight neighbours.
-- **False peaks.** Peaks of either sign above 4 and 5 σ, away from the sources of both images and from masked and
-  flagged pixels. *Expected* is the number in white Gaussian noise that was filtered with the same PSF: P(z > t) times
-  the probability that z is then larger than its neighbours, whose joint distribution follows from the PSF's
-  autocorrelation.
+- **False peaks.** Peaks beyond 4 and 5 σ on either side, away from the sources of both images and from masked and
+  flagged pixels. *Expected* is the number, of each sign, in white Gaussian noise that was filtered with the same PSF:
+  P(z > t) times the probability that z is then larger than its neighbours, whose joint distribution follows from the
+  PSF's autocorrelation.
+- **Scatter** on the same pixels, from median deviations, 1 if the variance plane is right: *matched scatter* of the S/N
+  after the matched filter; *blocks*, of means over 8 × 8 pixels, over what independent pixels have; *cells*, relative
+  spread of the scatter of pixels over cells of {cell} pixels, beyond its statistical error, 0 if it is right
+  everywhere.
 - **True sources.** Point sources on a jittered grid of {spacing} pixels were injected into the science image and the
   difference, and everything was run again. Their fluxes are 4, 5, 6 and 8 times the error that a matched filter has in
   the *measured* result, the same fluxes for all methods. *Flux* is the mean of measured over injected flux, at the
@@ -419,12 +501,26 @@ with true errors, and misses none that it could have found.
 - Completeness at 5 σ of a method with too many false peaks is high for the same reason as its false peaks are many.
 """
 
+_NEGATIVE = """\
+Negative peaks beyond 4 σ with a background of 64 pixels taken off, and what is at their places: S/N of a point source
+in the template and in the science image, in units of its scatter there, and by how many σ a single pixel of the
+template nearby stands out of its eight neighbours. Where the template has a source and the science image has
+none, something has faded or the template has an artefact; a single pixel is a defect or a cosmic ray.
+
+{listed}
+"""
+
 _HEADINGS = (
     "method",
     "peaks > 4 σ",
+    "< -4 σ",
     "expected",
-    "peaks > 5 σ",
+    "> 5 σ",
+    "< -5 σ",
     "expected",
+    "matched scatter",
+    "blocks",
+    "cells",
     "flux",
     "scatter",
     "found at 5 σ: 5 σ sources",
@@ -441,8 +537,9 @@ def table(tallies: dict[str, Tally]) -> str:
     for method, tally in tallies.items():
         ratios, honest = np.array(tally.ratios), tally.honest_threshold()
         cells = [method]
-        for found, expected in zip(tally.found, tally.expected, strict=True):
-            cells += [str(found), f"{expected:.1f}"]
+        for found, expected in zip(tally.found.T, tally.expected, strict=True):
+            cells += [*map(str, found), f"{expected:.1f}"]
+        cells += [f"{np.mean(tally.matched):.3f}", f"{np.mean(tally.blocks):.3f}", f"{np.mean(tally.cells):.1%}"]
         cells.append(f"{ratios.mean():.3f} ± {ratios.std() / np.sqrt(len(ratios)):.3f}")
         cells.append(f"{np.std(tally.pulls):.3f}")
         for threshold in (5.0, honest):
@@ -463,20 +560,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="where the real images are")
     given = parser.parse_args()
     count, size = (1, 256) if given.quick else (5, 1000)
-    start, sections = time.perf_counter(), []
+    start, sections, listed = time.perf_counter(), [], ""
     for name, make in SCENES.items():
         sections.append((name, survey([make(seed, size) for seed in range(1, count + 1)])))
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
     folder = given.data / "jwst_a2744"
     if not given.quick and folder.is_dir():
-        sections.append((JWST, survey([jwst(folder)])))
+        real = jwst(folder)
+        sections.append((JWST, survey([real], methods=REAL_METHODS)))
+        listed = negative_peaks(real, list(REAL_METHODS)[-2])
     tables = ""
     for name, tallies in sections:
         tally = tallies["raw"]
         about = f"{tally.pixels / 1e6:.2f} million pixels without sources, {len(tally.ratios)} sources injected."
         tables += f"### {name[0].upper()}{name[1:]}\n\n{about}\n\n{table(tallies)}\n"
-    if sections[-1][0] != JWST:
-        tables += "The real images are not at hand.\n\n"
+    tables += _NEGATIVE.format(listed=listed) if listed else "The real images are not at hand.\n\n"
     text = _PAGE.format(
         minutes=max(1, (time.perf_counter() - start) / 60),
         date=time.strftime("%Y-%m-%d"),
@@ -484,6 +582,7 @@ def main() -> None:
         size=size,
         spacing=_SPACING,
         near=_NEAR,
+        cell=_CELL,
         tables=tables,
     )
     given.output.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ class OptionKeywords(TypedDict, total=False):
     kernel_at: tuple[float, float] | None
     convolved: Literal["auto", "template", "science"] | None
     noise: Literal["white", "measured", "local"]
+    calibrate: Literal["auto", "none", "global", "local"] | None
     score: bool
     svar: float | None
     tvar: float | None
@@ -22,6 +23,8 @@ class OptionKeywords(TypedDict, total=False):
     sci_read_noise: float | None
     tmpl_gain: float | None
     tmpl_read_noise: float | None
+    background: int | None
+    template_warp_factor: float
     bad_planes: Sequence[str] | str
     replace_planes: Sequence[str] | str
     variance: Literal["full", "estimate"]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diffim_decorr._version import __version__
+from diffim_decorr.declare import declared
 from diffim_decorr.difference.matching import MatchingKernel
 from diffim_decorr.difference.subtraction import subtraction_of
 from diffim_decorr.errors import InputError, UsageError
@@ -317,7 +318,11 @@ def _assessed(
             "and the scatters say nothing about the variance (--variance, --noise, --weight)"
         )
     settings = Options(
-        convolved=options.convolved, threads=options.threads, noise=_noise_of(header), bad_planes=options.bad_planes
+        convolved=options.convolved,
+        threads=options.threads,
+        noise=_noise_of(header),
+        background=_background_of(header),
+        bad_planes=options.bad_planes,
     )
     raw = ours is None and before is None
     model = None
@@ -355,6 +360,15 @@ def _assessed(
 def _noise_of(header: Mapping[str, Any]) -> Any:
     """How the noise was taken by the run that made an image."""
     return "measured" if header.get("DCNOISE") == "measured" else "white"
+
+
+def _background_of(header: Mapping[str, Any]) -> int | None:
+    """The cells of the background that was taken off by the run that made an image."""
+    try:
+        cells: int | None = declared(Options)["background"].checked(header.get("DCBKGPX"))
+    except UsageError:  # of another program
+        return None
+    return cells
 
 
 def _with_variance(image: Exposure, bad_planes: Sequence[str]) -> Exposure:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import operator
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -22,7 +23,7 @@ __all__ = ("SEPARATOR", "Declared", "Kind", "Option", "again", "declared", "docu
 
 #: Between several texts in one line.
 SEPARATOR = "; "
-Kind = Literal["flag", "int", "float", "choice", "names", "point", "shape", "text", "texts"]
+Kind = Literal["flag", "int", "float", "choice", "names", "files", "point", "shape", "text", "texts"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Option:
     name
         As in Python; with dashes on the command line.
     kind
-        Of its values: ``names`` are a tuple of words, a ``point`` two numbers, a ``shape`` a number of pixels along y
-        and x, ``texts`` a tuple of texts, for which the option is repeated.
+        Of its values: ``names`` are a tuple of words, ``files`` one of names of files, a ``point`` two numbers, a
+        ``shape`` a number of pixels along y and x, ``texts`` a tuple of texts, for which the option is repeated.
     default
         Its value if nothing is said; None where that is found out (see `unset`).
     help
@@ -95,7 +96,7 @@ class Option:
     @property
     def names_file(self) -> bool:
         """Whether its value is the name of a file that is read."""
-        return self.kind == "text" and self.metavar.startswith("FILE")
+        return self.kind in ("text", "files") and self.metavar.startswith("FILE")
 
     @property
     def words_to_choose(self) -> tuple[str, ...]:
@@ -115,6 +116,8 @@ class Option:
             return (self.words or ("off", "on"))[value]
         if self.kind == "names":
             return ",".join(value) or "none"
+        if self.kind == "files":
+            return ",".join(value)
         if self.kind == "texts":
             return SEPARATOR.join(value) or "none"
         if self.kind == "point":
@@ -164,6 +167,7 @@ class Option:
         return {
             "flag": "true or false",
             "names": "names of mask planes, or none",
+            "files": "names of files",
             "point": "two numbers",
             "shape": f"a number of pixels from {self.low:g} to {self.high:g}, or NYxNX",
             "text": self.form,
@@ -186,6 +190,8 @@ class Option:
             return value if isinstance(value, str) and value in self.choices else None
         if self.kind == "names":
             return _names(value)
+        if self.kind == "files":
+            return _files(value)
         if self.kind == "point":
             return _point(value)
         if self.kind == "shape":
@@ -217,6 +223,16 @@ def _names(value: Any) -> tuple[str, ...] | None:
         return None
     listed = list(value)
     return tuple(listed) if all(isinstance(name, str) for name in listed) else None
+
+
+def _files(value: Any) -> tuple[str, ...] | None:
+    """Names of files in a list with commas, of which those in brackets are of HDUs, or one by one."""
+    if isinstance(value, str) or hasattr(value, "__fspath__"):
+        value = re.split(r",(?![^\[]*\])", os.fspath(value))
+    if not isinstance(value, Iterable) or isinstance(value, bytes | Mapping):
+        return None
+    listed = [os.fspath(name).strip() if isinstance(name, str | os.PathLike) else "" for name in value]
+    return tuple(listed) if listed and all(listed) else None
 
 
 def _point(value: Any) -> tuple[float, float] | None:
@@ -349,6 +365,8 @@ def _options_of(cls: type[Declared]) -> dict[str, Option]:
     for item in fields(cls):  # type: ignore[arg-type]
         more = dict(item.metadata["declared"])
         kind, choices = _kind(hints[item.name])
+        if kind == "names" and more.get("metavar", "").startswith("FILE"):
+            kind = "files"
         kind = "texts" if more.get("repeated") else kind
         options[item.name] = Option(item.name, kind, item.default, choices=choices, **more)
     return options

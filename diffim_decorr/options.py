@@ -19,6 +19,7 @@ __all__ = (
     "SIDES",
     "UNUSABLE_PLANES",
     "ApplyOptions",
+    "CalibrateName",
     "CommandOptions",
     "InputOptions",
     "KernelFormat",
@@ -38,6 +39,7 @@ SIDES: tuple[Side, Side] = ("science", "template")
 KernelFormat = Literal["delta", "hotpants", "sfft", "lsst", "lsst-images", "table", "grid", "image"]
 LayoutName = Literal["lsst", "sci-err-dq", "flat"]
 NoiseModelName = Literal["white", "measured", "local"]
+CalibrateName = Literal["none", "global", "local"]
 
 _WARP = r"(bilinear|lanczos3|lanczos4|cubic|drizzle,(\d+\.?\d*|\.\d+)):.+"
 _WARP_FORM = "KIND:NATIVE, with a KIND of bilinear, lanczos3, lanczos4, cubic or drizzle,PIXFRAC, and a FITS file"
@@ -85,6 +87,14 @@ class Options(Declared):
         "field as resampling made it (--sci-warp, --tmpl-warp).",
         card="DCNOISE",
         comment="noise model of the inputs",
+    )
+    calibrate: CalibrateName | None = option(
+        None,
+        "Scale the variance to the scatter of the result: not at all, all over the field, or as it varies over the "
+        "field; auto: all over the field where noise is measured, else not at all.",
+        unset="auto",
+        card="DCOVCAL",
+        comment="calibration of the variance asked for",
     )
     score: bool = option(
         False,
@@ -142,6 +152,27 @@ class Options(Declared):
         metavar="R",
         card="DCOTRDN",
         comment="[electron] template read noise given",
+    )
+    background: int | None = option(
+        None,
+        "Take the background off DIFF before its noise is whitened: clipped means of what shows no source, in cells of "
+        "so many pixels, several times as wide as the PSF.",
+        low=16,
+        high=100_000,
+        metavar="none|PX",
+        unset="none",
+        card="DCBKGPX",
+        comment="[pixel] cells of the background taken off",
+    )
+    template_warp_factor: float = option(
+        1.0,
+        "By what the variances of TMPL were multiplied to make up for its resampling, 1/Σw², so that it is not counted "
+        "twice.",
+        low=1,
+        high=100,
+        metavar="F",
+        card="DCTWARPF",
+        comment="factor in the template's variances",
     )
     bad_planes: tuple[str, ...] = option(
         BAD_PLANES,
@@ -235,6 +266,8 @@ class Options(Declared):
             raise OptionError("{noise} local needs {spatial}: one kernel for all of the field cannot follow the noise")
         if self.spatial and self.kernel_at is not None:
             raise OptionError("{kernel_at} is for a constant decorrelation kernel; it has no meaning with {spatial}")
+        if self.score and self.calibrate in ("global", "local"):
+            raise OptionError("{calibrate} has no meaning with {score}: a likelihood image is not white")
         for side in ("sci", "tmpl"):
             if getattr(self, f"{side}_gain") is None and getattr(self, f"{side}_read_noise") is not None:
                 raise OptionError(f"{{{side}_read_noise}} needs {{{side}_gain}}: pixels are not in electrons")
@@ -279,6 +312,15 @@ class InputOptions(Declared):
     sci_mask: str | None = option(None, "Mask of SCI.", metavar="FILE", card="DCSCIMSK")
     tmpl_mask: str | None = option(None, "Mask of TMPL.", metavar="FILE", card="DCTMPMSK")
     diff_mask: str | None = option(None, "Mask of DIFF.", metavar="FILE", card="DCDIFMSK")
+    sci_noise_image: tuple[str, ...] | None = option(
+        None,
+        "Pure noise that was resampled like SCI, one or several realisations: its noise is measured on these.",
+        metavar="FILE[,FILE…]",
+        card="DCSCINIM",
+    )
+    tmpl_noise_image: tuple[str, ...] | None = option(
+        None, "The same of TMPL.", metavar="FILE[,FILE…]", card="DCTMPNIM"
+    )
     pre_conv_kernel: str | None = option(
         None, "The science image was convolved with this first.", metavar="FILE", card="DCPRECON"
     )
@@ -351,12 +393,22 @@ class InputOptions(Declared):
     @property
     def files(self) -> list[str]:
         """The names of all files that are given."""
-        named = (getattr(self, name) for name, known in declared(InputOptions).items() if known.names_file)
+        known = declared(InputOptions).items()
+        given = [(option.kind, getattr(self, name)) for name, option in known if option.names_file]
+        listed = (value if kind == "files" else (value,) for kind, value in given if value is not None)
         natives = [warp.partition(":")[2] for warp in (*self.sci_warp, *self.tmpl_warp)]
-        return [*(file for file in named if file is not None), *natives]
+        return [*(file for files in listed for file in files), *natives]
 
     def check(self) -> None:
-        for one, other in (("sci_kernel", "pre_conv_kernel"), ("ext", "all_ext"), ("inputs", "all_ext")):
+        for one, other in (
+            ("sci_kernel", "pre_conv_kernel"),
+            ("ext", "all_ext"),
+            ("inputs", "all_ext"),
+            ("sci_noise_image", "inputs"),
+            ("tmpl_noise_image", "inputs"),
+            ("sci_noise_image", "sci_warp"),
+            ("tmpl_noise_image", "tmpl_warp"),
+        ):
             if getattr(self, one) is not None and getattr(self, other):
                 raise OptionError(f"{{{one}}} and {{{other}}} exclude each other")
 
@@ -378,6 +430,12 @@ class OutputOptions(Declared):
         "HDUs of the output: IMAGE, MASK, VARIANCE; SCI, ERR, DQ; or each plane in a file of its own.",
         card="DCOLAYOU",
         comment="layout of the output",
+    )
+    write_background: bool = option(
+        False,
+        "Store the background that --background has taken off.",
+        card="DCOWBKG",
+        comment="background to be stored",
     )
     overwrite: bool = option(False, "Replace an existing output.")
     skip_existing: bool = option(False, "Do nothing where the output exists already; the status is 0.")

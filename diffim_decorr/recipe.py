@@ -73,14 +73,13 @@ class Recipe:
         InputError
             If one is in neither place.
         """
-        changed: dict[str, Any] = {
-            name: self._place(getattr(self.inputs, name))
-            for name, option in declared(InputOptions).items()
-            if option.names_file and getattr(self.inputs, name) is not None
-        }
+        changed: dict[str, Any] = {}
         for name, option in declared(InputOptions).items():
-            if option.repeated:
-                pairs = (warp.partition(":") for warp in getattr(self.inputs, name))
+            value = getattr(self.inputs, name)
+            if option.names_file and value is not None:
+                changed[name] = [self._place(file) for file in value] if option.kind == "files" else self._place(value)
+            elif option.repeated:
+                pairs = (warp.partition(":") for warp in value)
                 changed[name] = tuple(f"{kind}:{self._place(native)}" for kind, _, native in pairs)
         images = {role: self._place(file) for role, file in self.images.items()}
         # The names of the images say which HDU was taken.

@@ -18,6 +18,7 @@ from diffim_decorr.declare import Declared, declared
 from diffim_decorr.errors import DecorrWarning
 
 __all__ = (
+    "BackgroundFigures",
     "Figures",
     "ImageNoise",
     "MatchingFigures",
@@ -161,6 +162,16 @@ class MatchingFigures(Figures):
 
 
 @dataclass(frozen=True)
+class BackgroundFigures(Figures):
+    """The background that was taken off the difference, in its unit."""
+
+    level: float = figure("DCBKGLEV", "background taken off, median")
+    spread: float = figure("DCBKGSTD", "its robust std over the field")
+    interpolated: float = figure("DCBKGINT", "share of its cells without pixels of their own")
+    cells: tuple[int, int] = figure()
+
+
+@dataclass(frozen=True)
 class ImageNoise(Figures):
     """The measured noise of one image."""
 
@@ -172,6 +183,7 @@ class ImageNoise(Figures):
     plateau: float = figure("DCPLAT", "plateau taken off image {}")
     pixels: int = figure("DCMPIX", "source-free pixels of image {}")
     phase_share: float | None = figure("DCPHASE", "of its warp's noise variation, image {}", default=None)
+    measured_on: str = figure("DCMSRC", "what the noise of image {} is from", default="its pixels")
 
 
 @dataclass(frozen=True)
@@ -188,6 +200,7 @@ class NoiseFigures(Figures):
     model: str = "white"
     images: tuple[ImageNoise, ...] = ()
     calibration: float | None = figure("DCVCAL", "factor of the variance measured on the result", default=None)
+    calibration_spread: float | None = figure("DCVCSPR", "its relative std over the field", default=None)
     residual_max_abs_rho: float | None = figure("DCRESID", "correlation left by the first filter", default=None)
 
     def tree(self) -> dict[str, Any]:
@@ -196,8 +209,9 @@ class NoiseFigures(Figures):
             tree |= {
                 "images": [image.tree() for image in self.images],
                 "residual_max_abs_rho": self.residual_max_abs_rho,
-                "calibration": self.calibration,
             }
+        if self.images or self.calibration is not None:
+            tree |= {"calibration": self.calibration, "calibration_spread": self.calibration_spread}
         return tree
 
 
@@ -236,7 +250,7 @@ class Record:
         How it was asked for.
     inputs
         Names of the science, template and difference image, or of the image that was convolved.
-    kernel, noise, psi, quality
+    kernel, background, noise, psi, quality
         What was found.
     verdict
         Whether the result can be used.
@@ -255,6 +269,7 @@ class Record:
     options: tuple[Declared, ...] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
     kernel: MatchingFigures | None = None
+    background: BackgroundFigures | None = None
     noise: NoiseFigures | None = None
     psi: PsiFigures | StoredPsiFigures | None = None
     quality: Figures | None = None
@@ -279,7 +294,7 @@ class Record:
         """All of it as JSON has it; what could not be measured is None."""
         options = {name: getattr(own, name) for own in self.options for name in declared(type(own))}
         tree: dict[str, Any] = {"inputs": dict(self.inputs), "options": options}
-        for name in ("kernel", "noise", "psi"):
+        for name in ("kernel", "background", "noise", "psi"):
             figures = getattr(self, name)
             if figures is not None:
                 tree[name] = figures.tree()

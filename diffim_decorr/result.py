@@ -6,7 +6,10 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from diffim_decorr.errors import InputError
+from numpy.typing import NDArray
+
+from diffim_decorr.errors import InputError, UsageError
+from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.io.atomic import check_output
 from diffim_decorr.io.output.file import OutputFile
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from diffim_decorr.detect.maps import SnrMaps
 
 __all__ = ("Result",)
+
+Array = NDArray[Any]
 
 _ROWS = 512  # of an array that are written at once
 
@@ -85,6 +90,12 @@ class Result:
             self.product.xy0,
             self.exposure.name,
         )
+
+    @property
+    def background(self) -> Array | None:
+        """What was taken off the difference, pixels (ny, nx) in its unit; None if nothing was."""
+        mesh = self.product.background
+        return None if mesh is None else mesh.within(Box(0, 0, mesh.shape[1], mesh.shape[0]))
 
     def __repr__(self) -> str:
         ny, nx = self.exposure.shape
@@ -147,7 +158,14 @@ class Result:
         ending = "png" if path is None else os.fspath(path).rpartition(".")[2].lower()
         return draw_assessment(self.assess(**known), path, ending)
 
-    def write(self, path: str | os.PathLike[str], *, overwrite: bool = False, layout: LayoutName = "lsst") -> None:
+    def write(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        layout: LayoutName = "lsst",
+        write_background: bool = False,
+    ) -> None:
         """Write the file that the command writes, with image, mask, variance, ψ, PSF and quality figures.
 
         Parameters
@@ -158,21 +176,28 @@ class Result:
             Whether a file that is there may be replaced.
         layout
             "lsst" (IMAGE, MASK, VARIANCE), "sci-err-dq", or "flat" with a file for each plane.
+        write_background
+            Whether the background that was taken off is stored, too.
 
         Raises
         ------
         UsageError
-            If there is a file already, or none can be written there.
+            If there is a file already, or none can be written there, or no background was taken off.
         OSError
             Naming the output, if it cannot be written to its end.
         """
         path = os.fspath(path)
+        if write_background and self.product.background is None:
+            raise UsageError("write_background: no background was taken off; decorrelate(..., background=PX) does that")
         for file in output_paths(path, layout):
             check_output(file, [], overwrite)
         image, mask, variance = self.exposure.image, self.exposure.mask, self.exposure.variance
         assert mask is not None
         assert variance is not None
-        with OutputFile.create(path, self.product, overwrite=overwrite, layout=layout) as output:
+        create = OutputFile.create(
+            path, self.product, overwrite=overwrite, layout=layout, with_background=write_background
+        )
+        with create as output:
             for y0 in range(0, len(image), _ROWS):
                 output.write(y0, *(plane[y0 : y0 + _ROWS].copy() for plane in (image, mask, variance)))
             output.finish(self.exposure.psf)

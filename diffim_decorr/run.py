@@ -25,7 +25,7 @@ from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.io.atomic import check_output
 from diffim_decorr.io.exposures import as_exposure, load_exposure
 from diffim_decorr.io.extensions import at_extension, exposures_in, psf_of
-from diffim_decorr.io.fingerprint import fingerprint, modified
+from diffim_decorr.io.fingerprint import Watch, fingerprint, modified
 from diffim_decorr.io.hdus import split_spec
 from diffim_decorr.io.kernels.registry import as_kernel, kernel_inside, load_kernel
 from diffim_decorr.io.output.file import OutputFile
@@ -37,7 +37,9 @@ from diffim_decorr.io.stacks import input_files, read_inputs
 from diffim_decorr.io.warps import read_warp
 from diffim_decorr.kernels.psf import PSF_TOLERANCE, composed_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.noise.mesh import without_background
 from diffim_decorr.noise.photons import with_photon_noise
+from diffim_decorr.noise.warp_factor import without_warp_factor
 from diffim_decorr.options import InputOptions, Options, OutputOptions
 from diffim_decorr.qa.diagnosis import Model
 from diffim_decorr.qa.figures import QualityFigures, measure_quality
@@ -63,6 +65,8 @@ def decorrelate(
     psf: ArrayLike | SpatialKernel | str | os.PathLike[str] | None = None,
     science_kernel: KernelLike | None = None,
     contributions: Sequence[Contribution] = (),
+    science_noise_images: Sequence[ExposureLike] = (),
+    template_noise_images: Sequence[ExposureLike] = (),
     progress: Progress | None = None,
     **options: Unpack[OptionKeywords],
 ) -> Result:
@@ -81,6 +85,9 @@ def decorrelate(
         What the science image was convolved with, by pre-convolution or cross-convolution.
     contributions
         The images that were stacked on either side, if the difference is one of stacks.
+    science_noise_images, template_noise_images
+        Images of pure noise that went through the same resampling as the science image, or the template, one or several
+        realisations: its noise is measured on these.
     progress
         Called with a stage of the run (``read``, ``noise``, ``psi``, ``filter``, ``qa``, ``write``), how many of its
         steps are done, and of how many: 0 of 0 when it begins.
@@ -125,6 +132,11 @@ def decorrelate(
     start = time.perf_counter()
     checked = Options.of(options)
     record = Record((checked,), progress=progress)
+    watch = Watch(
+        os.fspath(given)
+        for given in (science, template, difference, kernel, psf)
+        if isinstance(given, str | os.PathLike)
+    )
     with record.timed("read"):
         images = {
             role: as_exposure(given, role)
@@ -139,13 +151,17 @@ def decorrelate(
             psf=read_psf(psf, whole.xy0) if isinstance(psf, str | os.PathLike) else psf,
             science_kernel=None if science_kernel is None else as_kernel(science_kernel, whole.shape),
             contributions=contributions,
+            realisations=(
+                [as_exposure(image, "science noise image") for image in science_noise_images],
+                [as_exposure(image, "template noise image") for image in template_noise_images],
+            ),
         )
 
     @contextmanager
     def in_memory(product: Product) -> Iterator[_Memory]:
         yield _Memory(product)
 
-    memory = _run(subtraction, checked, record, in_memory)
+    memory = _run(subtraction, checked, record, in_memory, watch)
     record.timings["total"] = time.perf_counter() - start
     record.issue(stacklevel=2)
     assert memory.product.psi is not None
@@ -204,7 +220,13 @@ def decorrelate_files(
     path = _checked_output(files, inputs, options, output, guarded)
     if inputs.ext is not None:
         files, inputs = at_exposure(files, inputs, inputs.ext)
-    create = partial(OutputFile.create, path, overwrite=output.overwrite, layout=output.layout)
+    create = partial(
+        OutputFile.create,
+        path,
+        overwrite=output.overwrite,
+        layout=output.layout,
+        with_background=output.write_background,
+    )
     return path, _run_files(files, inputs, options, (output, *others), create, progress, command, psf_needed)
 
 
@@ -252,7 +274,7 @@ def decorrelate_mosaic(
         for extension, place in places.items():
             try:
                 own = at_exposure(files, inputs, extension)
-                section = partial(mosaic.section, place=place)
+                section = partial(mosaic.section, place=place, with_background=output.write_background)
                 record = _run_files(*own, options, (output, *others), section, progress, command)
             except InputError as error:
                 failures[extension] = str(error)
@@ -313,15 +335,21 @@ def _run(
     options: Options,
     record: Record,
     create: Callable[[Product], AbstractContextManager[_OutputType]],
+    watch: Watch,
 ) -> _OutputType:
     """The way of every difference, whatever it comes from and wherever it goes."""
     for remark in subtraction.remarks:
         record.warn(remark)
     record.kernel = subtraction.figures(options)
     subtraction = subtraction.in_working_unit()
+    subtraction = without_warp_factor(subtraction, options, record)
     if options.sci_gain is not None or options.tmpl_gain is not None:
         with record.timed("noise"):
             subtraction = with_photon_noise(subtraction, options, record)
+    background = None
+    if options.background is not None:
+        with record.timed("noise"):
+            subtraction, background = without_background(subtraction, options.background, options, record)
     whitening = whitening_of(subtraction, options, record)
     job = whitening.job
     product = Product(
@@ -337,6 +365,8 @@ def _run(
         tuple(part.error for part in job.parts),
         subtraction.unit != 1,
         _psf_input(subtraction, whitening.decorrelation.psi),
+        background=None if background is None else background.scaled(1 / subtraction.unit),
+        calibration=None if whitening.calibration is None else whitening.calibration.map,
     )
     with create(product) as output:
         sink = in_unit(output, subtraction.unit)
@@ -358,6 +388,7 @@ def _run(
                 job.masks.bits({*options.bad_planes, *options.replace_planes, "NO_DATA", "EDGE", "DECORR_BAD"}),
                 options.workers,
                 None if options.score else Model(subtraction, whitening.noise, options),
+                whitening.held_back,
             )
             record.quality = quality
             record.judge(verdict_on(quality, evidence, options))
@@ -369,6 +400,7 @@ def _run(
                 f"the PSF of the result is right to {composed.error:.1e} of its peak only between the positions of its "
                 "grid: the decorrelation kernel is wide and varies strongly; for photometry, evaluate PSI at the pixels"
             )
+        watch.check()
         output.finish(None if composed is None else composed.psf)
     return output
 
@@ -394,6 +426,7 @@ def _run_files(
     """Read one exposure and its companions, and write the result to the output that is created."""
     start = time.perf_counter()
     record = Record((inputs, options, *others), files, command=command, progress=progress)
+    watch = Watch(files_read(files, inputs))
     with record.timed("read"):
         subtraction = _read(files, inputs, options)
         if psf_needed and not subtraction.point_source:
@@ -404,7 +437,7 @@ def _run_files(
         named = files_read(files, inputs)
         record.prints = {name: fingerprint(split_spec(name)[0]) for name in named}
         record.modified = {name: modified(split_spec(name)[0]) for name in named}
-    _run(subtraction, options, record, create)
+    _run(subtraction, options, record, create, watch)
     record.timings["total"] = time.perf_counter() - start
     return record
 
@@ -448,6 +481,10 @@ def _read(files: dict[str, str], inputs: InputOptions, options: Options) -> Subt
         psf=psf,
         science_kernel=science_kernel,
         contributions=() if inputs.inputs is None else read_inputs(inputs.inputs, difference.shape),
+        realisations=(
+            [load_exposure(file) for file in inputs.sci_noise_image or ()],
+            [load_exposure(file) for file in inputs.tmpl_noise_image or ()],
+        ),
     )
 
 
@@ -457,6 +494,8 @@ def _checked_output(
     """Where the output goes, before anything is read that takes time."""
     if options.score and inputs.pre_conv_kernel is None:
         raise UsageError("--score needs --pre-conv-kernel")
+    if output.write_background and options.background is None:
+        raise UsageError("--write-background needs --background, without which no background is taken off")
     for side in ("sci", "tmpl"):
         if getattr(inputs, f"{side}_warp") and options.noise != "local":
             raise UsageError(f"--{side}-warp has a meaning with --noise local only")
@@ -488,6 +527,9 @@ def at_exposure(files: dict[str, str], inputs: InputOptions, extension: str) -> 
     others = ("kernel", "sci_kernel", "pre_conv_kernel")
     given = {name: getattr(inputs, name) for name in others if getattr(inputs, name) is not None}
     own: dict[str, Any] = {name: at_extension(file, extension) for name, file in given.items()}
+    for name in ("sci_noise_image", "tmpl_noise_image"):
+        if getattr(inputs, name) is not None:
+            own[name] = [at_extension(file, extension) for file in getattr(inputs, name)]
     for name in ("sci_warp", "tmpl_warp"):
         pairs = (warp.partition(":") for warp in getattr(inputs, name))
         own[name] = tuple(f"{kind}:{at_extension(native, extension)}" for kind, _, native in pairs)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffim_decorr.calibrate import Calibration, calibration_of
 from diffim_decorr.difference.subtraction import Subtraction
 from diffim_decorr.engine.field_work import FieldWork
 from diffim_decorr.engine.job import Input, Job, Part, VariancePlane
@@ -17,10 +18,10 @@ from diffim_decorr.geometry import Box
 from diffim_decorr.images.background import LocalBackground, local_background
 from diffim_decorr.images.masks import plane_bits
 from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.noise.chosen import ChosenPixels
 from diffim_decorr.noise.correlation import correlation_function, max_abs_rho
+from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.models import MODELS, Noise
-from diffim_decorr.noise.robust import level_of
-from diffim_decorr.noise.windows import SourceFreeWindows
 from diffim_decorr.options import Options
 from diffim_decorr.psi.build import Decorrelation, build_decorrelation, variation
 from diffim_decorr.psi.sampler import Recipe
@@ -32,8 +33,6 @@ Array = NDArray[Any]
 
 # A constant ψ is worth a warning where it is wrong by more than this, in units of the noise.
 _NOTABLE_VARIATION = 0.02
-# What is measured on the inputs explains the noise of the result to a few per cent, unless it is not only noise.
-_NOTABLE_CALIBRATION = 0.1
 # Local noise is modelled as if it were the same all over the few pixels of ψ, which is not better than this.
 _LOCAL_TOLERANCE, _NOTABLE_ERROR = 2e-2, 5e-2
 # What a first ψ left is whitened as well if it stands out of its statistical error by this factor.
@@ -55,11 +54,17 @@ class Whitening:
         ψ and its companions.
     job
         What the engine is to do.
+    calibration
+        What the variances are multiplied with, if they are.
+    held_back
+        The half of the pixels that nothing was measured on; None if nothing was measured on the result.
     """
 
     noise: Noise
     decorrelation: Decorrelation
     job: Job
+    calibration: Calibration | None = None
+    held_back: Halves | None = None
 
 
 def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> Whitening:
@@ -74,21 +79,29 @@ def whitening_of(subtraction: Subtraction, options: Options, record: Record) -> 
             record.warn(remark)
     background = local_background(subtraction.difference, (noise.svar + noise.tvar) ** 0.5)
     job = _job(subtraction, noise, decorrelation, options, background)
-    if noise.windows is not None and not options.score:
+    halves, residual = Halves.of(subtraction.shape), None
+    # What is fitted to the difference is fitted to half of its pixels, so that the others can judge it.
+    fitted = None if noise.windows is None or options.score else noise.windows.half(halves)
+    if fitted is not None:
         with record.timed("noise"):
-            residual = _residual(job, noise.windows)
+            residual = _residual(job, fitted)
         if residual is not None:
             with record.timed("psi"):
                 further = replace(recipe, residual=residual)
                 decorrelation = _decorrelation(subtraction, noise, options, further, record.steps("psi"))
             job = _job(subtraction, noise, decorrelation, options, background)
-        with record.timed("noise"):
-            factor = _calibration(_scatter(job, noise.windows) ** 2, record)
-        left = None if residual is None else max_abs_rho(residual)
-        record.noise = replace(record.noise, calibration=factor, residual_max_abs_rho=left)
-        job = _job(subtraction, noise, decorrelation, options, background, factor)
+    calibration = calibration_of(job, subtraction, fitted, halves, options, record)
+    record.noise = replace(
+        record.noise,
+        residual_max_abs_rho=None if residual is None else max_abs_rho(residual),
+        calibration=None if calibration is None else calibration.factor,
+        calibration_spread=None if calibration is None else calibration.spread,
+    )
+    if calibration is not None:
+        job = _job(subtraction, noise, decorrelation, options, background, calibration)
     record.psi = decorrelation.figures()
-    return Whitening(noise, decorrelation, job)
+    unjudged = fitted is not None or calibration is not None
+    return Whitening(noise, decorrelation, job, calibration, halves if unjudged else None)
 
 
 def _decorrelation(
@@ -150,8 +163,9 @@ def _job(
     decorrelation: Decorrelation,
     options: Options,
     background: LocalBackground,
-    factor: float = 1.0,
+    calibration: Calibration | None = None,
 ) -> Job:
+    factor = 1.0 if calibration is None else calibration.factor
     factors = factor * np.array([plane.factor for plane in noise.planes])
     parts = [
         Part(part.box, part.psi, part.footprint, part.variance.scaled(factors), spreads, error=part.simplified)
@@ -172,6 +186,7 @@ def _job(
         memory=options.memory,
         inputs=tuple(_inputs(subtraction, options)),
         background=background,
+        calibration=None if calibration is None else calibration.local,
     )
 
 
@@ -204,39 +219,11 @@ def _spread(kernel: SpatialKernel, field: Box) -> Array:
     return largest
 
 
-def _residual(job: Job, windows: SourceFreeWindows) -> Array | None:
+def _residual(job: Job, chosen: ChosenPixels) -> Array | None:
     """The correlation function that ψ leaves in the difference, if it is significant."""
     # Of the image alone.
-    work = FieldWork(replace(job, variances=()), windows.boxes[0].shape)
-    covariance = windows.covariance(lambda box: work.pixels(box)[0])
-    rho, variance, _ = correlation_function(covariance, windows.pixels)
-    significant = variance > 0 and max_abs_rho(rho) >= _SIGNIFICANT / np.sqrt(windows.pixels)
+    work = FieldWork(replace(job, variances=()), chosen.boxes[0].shape)
+    covariance = chosen.covariance(lambda box: work.pixels(box)[0])
+    rho, variance, _ = correlation_function(covariance, chosen.pixels)
+    significant = variance > 0 and max_abs_rho(rho) >= _SIGNIFICANT / np.sqrt(chosen.pixels)
     return rho if significant else None
-
-
-def _scatter(job: Job, windows: SourceFreeWindows) -> float:
-    """Robust standard deviation of the decorrelated difference in units of the root of its variance plane."""
-    work = FieldWork(job, windows.boxes[0].shape)
-
-    def snr(box: Box) -> Array:
-        image, variance = work.pixels(box)
-        usable = np.isfinite(image) & (variance > 0) & (variance < np.inf)
-        # A level that is left in the image is no noise, and must not vary with the variance.
-        level = np.float32(level_of(image[usable]) if usable.any() else 0)
-        return np.where(usable, image - level, np.nan) / np.sqrt(np.where(usable, variance, 1))
-
-    return windows.scatter(snr)
-
-
-def _calibration(factor: float, record: Record) -> float:
-    """The factor of all variances that was measured on the result, if it can be believed; else 1."""
-    if abs(factor - 1) <= _NOTABLE_CALIBRATION:
-        return factor
-    usable = 0.5 <= factor <= 2.0
-    record.warn(
-        f"the noise variance of the result is {factor:.2f} times what the noise measured on the inputs explains"
-        f"{', to which the variance plane is scaled' if usable else '; the variance plane is left at the latter'}: "
-        "the inputs show structure besides noise, or the kernel is not the one that was used; mask extended "
-        "sources, subtract the background, or use --noise white"
-    )
-    return factor if usable else 1.0

@@ -56,9 +56,13 @@ def test_options_are_named_as_on_the_command_line() -> None:
     # What is read from survey there is given as exposures and arrays here, and there is nothing to print or to write.
     survey = {"sci", "tmpl", "diff", "kernel", "psf", "pre_conv_kernel", "sci_kernel", "inputs", "dq_bad", "ext"}
     survey |= {"kernel_format", "sci_kernel_format", "sci_warp", "tmpl_warp"}
-    survey |= {f"{side}_{plane}" for side in ("sci", "tmpl") for plane in ("variance", "noise", "weight", "mask")}
+    survey |= {
+        f"{side}_{plane}"
+        for side in ("sci", "tmpl")
+        for plane in ("variance", "noise", "weight", "mask", "noise_image")
+    }
     written = {"output", "config", "overwrite", "json", "quiet", "verbose", "strict", "diff_mask", "layout", "all_ext"}
-    written |= {"skip_existing", "plot", "report", "snr"}
+    written |= {"skip_existing", "plot", "report", "write_background", "snr"}
     assert command - survey - written == fields
 
 

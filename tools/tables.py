@@ -53,6 +53,7 @@ def _annotation(option: Option) -> str:
         "float": "float",
         "choice": f"Literal[{words}]",
         "names": "Sequence[str] | str",
+        "files": "Sequence[str] | str",
         "point": "tuple[float, float]",
         "text": "str",
     }[option.kind]

@@ -179,7 +179,7 @@ def _task(number: int, row: Row, common: Mapping[str, Any], ignore: bool) -> Tas
         called = f"--{name.replace('_', '-')}"
         if name in ("science", "template") or known[name].kind == "text":
             own.setdefault(name, filled(value, parts, called))
-        elif known[name].kind == "texts":
+        elif known[name].kind in ("files", "texts") and value is not None:
             own.setdefault(name, tuple(filled(text, parts, called) for text in value))
         else:
             own.setdefault(name, value)

@@ -60,6 +60,8 @@ def _fits(parameter: click.Option, value: Any) -> bool:
         return isinstance(value, list) and len(value) == parameter.nargs and all(_is_number(v) for v in value)
     if parameter.is_flag:
         return isinstance(value, bool)
+    if value and value == getattr(parameter.type, "word", None):  # that for nothing
+        return True
     if isinstance(parameter.type, click.types.FloatParamType):
         return _is_number(value)
     if isinstance(parameter.type, click.types.IntParamType):

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
+from click.types import FloatParamType, IntParamType
 
 from diffim_decorr.declare import Declared, Option, declared
 from diffim_decorr.errors import OptionError, UsageError
@@ -67,10 +68,30 @@ def _click_option(option: Option) -> Callable[[_Command], _Command]:
     elif option.kind == "point":
         keywords |= {"type": float, "nargs": 2}
     elif option.kind in ("int", "float"):
-        keywords["type"] = int if option.kind == "int" else float
+        keywords["type"] = _Whole(option) if option.kind == "int" else _Number(option)
     else:
         keywords["type"] = str
     return click.option(*names, **keywords)
+
+
+class _Whole(IntParamType):
+    """Whole numbers, and the word that stands for None."""
+
+    def __init__(self, option: Option) -> None:
+        self.word = option.unset
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == self.word else super().convert(value, param, ctx)
+
+
+class _Number(FloatParamType):
+    """Numbers, and the word that stands for None."""
+
+    def __init__(self, option: Option) -> None:
+        self.word = option.unset
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == self.word else super().convert(value, param, ctx)
 
 
 def _checked(option: Option) -> Callable[[click.Context, click.Parameter, Any], Any]:

@@ -34,7 +34,8 @@ def print_summary(summary: dict[str, Any], verbose: bool) -> None:
     rows.append(("max_abs_rho", f"{shown(qa['max_abs_rho_before'])} before, {shown(qa['max_abs_rho_after'])} after"))
     rows.append(("snr_std", shown(qa["snr_std"])))
     if verbose:
-        rows.append(("source-free pixels", str(qa["pixels_used"])))
+        held = ", held back from what was measured" if qa["held_back"] else ""
+        rows.append(("source-free pixels", f"{qa['pixels_used']}{held}"))
         rows.append(("energy lost", f"{psi['energy_lost']:.2e}"))
         rows.append(("node spacing", f"{psi['node_spacing']:.0f} pixels, error {psi['error']:.1e} of the noise"))
         rows.append(("frequencies limited", f"{psi['frequencies_limited']:.2%}"))

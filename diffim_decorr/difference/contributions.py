@@ -37,6 +37,8 @@ class Contribution:
         The kernel that it was convolved with before it was stacked; None if it was not.
     name
         For messages.
+    realisations
+        Images of pure noise that went through the same resampling as the image, on which its noise is measured.
     """
 
     side: Side
@@ -45,6 +47,7 @@ class Contribution:
     weight: float | None = None
     kernel: MatchingKernel | SpatialKernel | None = None
     name: str = "image"
+    realisations: tuple[Exposure, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Contribution {self.name}: on the {self.side} side>"

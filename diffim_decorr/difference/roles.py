@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from diffim_decorr.images.sample import same_pixels
 from diffim_decorr.images.wcs import separation
 from diffim_decorr.kernels.spatial import SpatialKernel
 
-__all__ = ("check_images", "doubts")
+__all__ = ("check_images", "check_realisations", "doubts")
 
 # Programs that subtract note which files they took: HOTPANTS, SFFT, and what pipelines call these.
 _OWN_NAMES = {"TARGET": "science", "TEMPLATE": "template", "NAME_SCI": "science", "NAME_REF": "template"}
@@ -54,6 +54,27 @@ def check_images(images: Mapping[str, Exposure]) -> None:
                 f"{image.name}: all pixels of the difference have the value {values.pop():g}: there is no noise in it; "
                 "give the image that the subtraction has written"
             )
+
+
+def check_realisations(images: Mapping[str, Exposure], realisations: Sequence[Exposure]) -> None:
+    """Refuse images of noise that are one of the images, or the same twice.
+
+    Raises
+    ------
+    InputError
+        Naming both.
+    """
+    others = [
+        (image, f"the {role} image {image.name}" if role != "difference" else f"the {role} {image.name}")
+        for role, image in images.items()
+    ]
+    for number, image in enumerate(realisations):
+        for other, what in (*others, *((earlier, earlier.name) for earlier in realisations[:number])):
+            if same_pixels(image.image_plane, other.image_plane):
+                raise InputError(
+                    f"{image.name}: has the same pixels as {what}: a noise image is a realisation of pure noise that "
+                    "went through the same resampling as the image"
+                )
 
 
 def _distinct(image: Exposure) -> set[float]:

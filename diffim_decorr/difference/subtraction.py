@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from diffim_decorr.difference.contributions import Contribution, total_kernels, weights_of
 from diffim_decorr.difference.matching import MatchingKernel
 from diffim_decorr.difference.programs import program_of, remedy_for_psf, whitened_by
-from diffim_decorr.difference.roles import check_images, doubts
+from diffim_decorr.difference.roles import check_images, check_realisations, doubts
 from diffim_decorr.errors import InputError, OptionError, UsageError
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.union import MaskUnion
 from diffim_decorr.images.units import working_unit
 from diffim_decorr.kernels.spatial import SpatialKernel
-from diffim_decorr.options import Options
+from diffim_decorr.options import SIDES, Options
 from diffim_decorr.record import MatchingFigures
 
 __all__ = ("Subtraction", "refuse_second_time", "subtraction_of")
@@ -77,13 +77,19 @@ class Subtraction:
         unit = working_unit((self.science, self.template, self.difference))
         if unit == 1:
             return self
-        exposures = (self.science, self.template, *(c.exposure for c in self.contributions if c.exposure is not None))
+        exposures = (
+            self.science,
+            self.template,
+            *(c.exposure for c in self.contributions if c.exposure is not None),
+            *(image for c in self.contributions for image in c.realisations),
+        )
         scaled = {id(exposure): exposure.scaled(unit) for exposure in exposures}
         contributions = tuple(
             replace(
                 c,
                 exposure=None if c.exposure is None else scaled[id(c.exposure)],
                 noise=None if c.noise is None else c.noise * unit,
+                realisations=tuple(scaled[id(image)] for image in c.realisations),
             )
             for c in self.contributions
         )
@@ -139,6 +145,7 @@ def subtraction_of(
     psf: ArrayLike | SpatialKernel | None = None,
     science_kernel: MatchingKernel | SpatialKernel | None = None,
     contributions: Sequence[Contribution] = (),
+    realisations: tuple[Sequence[Exposure], Sequence[Exposure]] = ((), ()),
 ) -> Subtraction:
     """Check that the inputs fit together; see `decorrelate` for the parameters.
 
@@ -156,11 +163,14 @@ def subtraction_of(
         # The difference was pre-convolved with the PSF's reflection: it is a correlation with the PSF.
         own = _reflected(own)
     placed = tuple(c if c.kernel is None else replace(c, kernel=_placed(c.kernel, difference)) for c in contributions)
-    contributions = placed or _ordinary(science, template, options)
+    if placed and any(realisations):
+        raise UsageError("noise images are of the science image or the template, not of images that were stacked")
+    contributions = placed or _ordinary(science, template, options, realisations)
     _check(science, template, difference, matching, options, contributions)
     doubt = None if own is not None else _psf_as_kernel(science, template, difference, matching, psf)
     images = {"science": science, "template": template, "difference": difference}
     check_images(images)
+    check_realisations(images, [image for c in contributions for image in c.realisations])
     sides = matching.sides(options.convolved, own)
     return Subtraction(
         science,
@@ -206,12 +216,17 @@ def _reflected(kernel: SpatialKernel) -> SpatialKernel:
     return SpatialKernel(odd[:, ::-1, ::-1], kernel.coefficients, kernel.field)
 
 
-def _ordinary(science: Exposure, template: Exposure, options: Options) -> tuple[Contribution, ...]:
+def _ordinary(
+    science: Exposure,
+    template: Exposure,
+    options: Options,
+    realisations: tuple[Sequence[Exposure], Sequence[Exposure]],
+) -> tuple[Contribution, ...]:
     """A science image and a template."""
     given = [None if variance is None else variance**0.5 for variance in (options.svar, options.tvar)]
-    return (
-        Contribution("science", science, noise=given[0], name=science.name),
-        Contribution("template", template, noise=given[1], name=template.name),
+    return tuple(
+        Contribution(side, image, noise=noise, name=image.name, realisations=tuple(own))
+        for side, image, noise, own in zip(SIDES, (science, template), given, realisations, strict=True)
     )
 
 
@@ -259,7 +274,9 @@ def _check(
     contributions: Sequence[Contribution],
 ) -> None:
     ny, nx = difference.shape
-    for exposure in (science, template, *(c.exposure for c in contributions if c.exposure is not None)):
+    given = [c.exposure for c in contributions if c.exposure is not None]
+    given += [image for c in contributions for image in c.realisations]
+    for exposure in (science, template, *given):
         if exposure.shape != difference.shape:
             mine, its = (f"{e.shape[1]} x {e.shape[0]}" for e in (exposure, difference))
             raise InputError(f"{exposure.name}: has {mine} pixels, but the difference {difference.name} has {its}")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.absent import HUGE, Fill
 from diffim_decorr.images.background import NO_BACKGROUND, LocalBackground
+from diffim_decorr.images.mesh import Mesh
 from diffim_decorr.images.planes import Plane
 from diffim_decorr.images.union import MaskUnion
 from diffim_decorr.kernels.bank import KernelBank
@@ -126,6 +127,8 @@ class Job:
         Number of threads.
     memory
         Bytes for all that is worked on.
+    calibration
+        What the variance is multiplied with in the end, as a function of position.
     oversized
         As of its inputs.
     """
@@ -144,6 +147,7 @@ class Job:
     memory: int
     inputs: tuple[Input, ...] = ()
     background: LocalBackground = NO_BACKGROUND
+    calibration: Mesh | None = None
     oversized: Event = field(default_factory=Event)
 
     @property

@@ -86,6 +86,8 @@ class TileWork:
         if self._sums is not None:  # of an image that is the same everywhere the filter makes its sum
             image += self._sums.whole(tile, [self._level])
         variance[...] = self._variance(tile, inside, replaced)
+        if job.calibration is not None:
+            variance *= job.calibration.within(tile).astype(np.float32)
         mask[...] = 0 if bits is None else bits[own]
         self._flags(tile, mask, filled)
         if filled is not None:

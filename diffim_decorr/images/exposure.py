@@ -222,6 +222,14 @@ class Exposure:
         other.fills = tuple(fill.scaled(factor) for fill in self.fills)
         return other
 
+    def with_image(self, image: Plane) -> Exposure:
+        """The same with other pixels, NaN where they hold no data."""
+        other = copy(self)
+        other.image_plane = image
+        other.missing_value = None
+        other.fills = ()
+        return other
+
     def with_variance(self, variance: Plane) -> Exposure:
         """The same with another variance plane."""
         other = copy(self)

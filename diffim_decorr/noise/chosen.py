@@ -14,6 +14,7 @@ from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.masks import any_of
 from diffim_decorr.noise.correlation import on_grid, power_of, transforms
+from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.robust import level_of, median, standard_deviation
 
 __all__ = (
@@ -57,6 +58,11 @@ class ChosenPixels:
     def pixels(self) -> int:
         """How many they are."""
         return sum(int(use.sum()) for use in self.use)
+
+    def half(self, halves: Halves) -> ChosenPixels:
+        """Those of the half that is calibrated on."""
+        use = [own & halves.calibrated(box) for box, own in zip(self.boxes, self.use, strict=True)]
+        return ChosenPixels(self.boxes, use, self.threads, self.coarse)
 
     def covariance(self, read: Callable[[Box], Array]) -> Array:
         """Masked autocovariance (41, 41) of an image that is read box by box, its level taken off window by window."""

@@ -11,6 +11,7 @@ from diffim_decorr.images.planes import ConstantPlane, Plane
 from diffim_decorr.noise.background import measured_variance
 from diffim_decorr.noise.measured import MeasuredNoise, plateau_warning
 from diffim_decorr.noise.plane_level import PlaneLevel, plane_level
+from diffim_decorr.noise.realisations import realised_noise
 from diffim_decorr.noise.windows import SourceFreeWindows
 from diffim_decorr.options import Options
 from diffim_decorr.record import Record
@@ -101,7 +102,11 @@ def plane_noise(
             "such pixels replaces and flags them)"
         )
     measured = None
-    if windows is not None:
+    if contribution.realisations:
+        measured = realised_noise(contribution.realisations, exposure, level, options, record, unit)
+        if given is not None:
+            measured = replace(measured, variance=given)
+    elif windows is not None:
         measured = windows.measure(exposure, level, structure)
         remark = plateau_warning(exposure.name, measured)
         if remark:

@@ -30,12 +30,15 @@ class MeasuredNoise:
         What was taken off at large lags, relative to the variance.
     pixels
         Number of source-free pixels.
+    source
+        What it was measured on.
     """
 
     variance: float
     correlation: Array
     plateau: float
     pixels: int
+    source: str = "its pixels"
 
 
 def plateau_warning(name: str, noise: MeasuredNoise) -> str | None:

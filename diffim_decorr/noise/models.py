@@ -68,6 +68,7 @@ class Noise:
                 plane.measured.plateau,
                 plane.measured.pixels,
                 share,
+                plane.measured.source,
             )
             for contribution, plane, share in zip(
                 contributions, self.planes, self.shares or [None] * len(self.planes), strict=True
@@ -99,7 +100,9 @@ class Measured(NoiseModel):
     """The noise of each input has one correlation function, which is measured on source-free pixels."""
 
     def of(self, subtraction: Subtraction, options: Options, record: Record) -> Noise:
-        return _noise(subtraction, options, record, _windows(subtraction, options))
+        # Nothing is left to be measured on the images where their noise is known from others.
+        known = all(c.realisations for c in subtraction.contributions)
+        return _noise(subtraction, options, record, None if known else _windows(subtraction, options))
 
 
 @final
@@ -141,7 +144,7 @@ def _local(
 ) -> tuple[LocalNoise | None, float | None]:
     """The noise of an image whose resampling is known, if its pixels agree with that, and how much of it is there."""
     exposure = contribution.exposure
-    if exposure is None or not exposure.warps:
+    if exposure is None or not exposure.warps or contribution.realisations:
         return None, None
     local = local_noise_of(exposure)
     level = None if exposure.variance_plane is None else plane_level(local.exposure, options.bad_planes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.planes import Plane
 from diffim_decorr.noise.correlation import MAX_LAG, max_abs_rho, normalised
+from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.robust import median, standard_deviation
 from diffim_decorr.qa.diagnosis import Evidence, Model, evidence_in, gathered
 from diffim_decorr.qa.products import Products, products_in
@@ -74,6 +75,8 @@ class QualityFigures(Figures):
         How the power of the difference's noise fits what the inputs and the kernel say.
     flagged
         Share of pixels with a mask plane that matters, or without data.
+    held_back
+        Whether the pixels measured are those that the variance was not calibrated on, nor anything else measured.
     """
 
     rho_before: Array
@@ -94,6 +97,7 @@ class QualityFigures(Figures):
     tails: Mapping[str, Measured] = figure("DC", "pixels {} sigma / expected", default_factory=dict)
     spectrum_chi2: Measured = figure("DCSPECX2", "chi2 of the spectrum of the difference", default=Measured())
     flagged: float = figure("DCFLAG", "share of pixels flagged or without data", default=0.0)
+    held_back: bool = figure("DCHELD", "measured on pixels that nothing was fitted to", default=False)
 
     @property
     def snr_error(self) -> float:
@@ -131,6 +135,7 @@ def measure_quality(
     bad_bits: np.int32,
     threads: int = 1,
     model: Model | None = None,
+    held_back: Halves | None = None,
 ) -> tuple[QualityFigures, Evidence | None]:
     """Measure the figures on a sample of windows.
 
@@ -150,6 +155,8 @@ def measure_quality(
         Number of threads.
     model
         What the noise of the difference was supposed to be.
+    held_back
+        Halves of the pixels of which one only may be looked at, the other having been calibrated on.
 
     Returns
     -------
@@ -157,7 +164,7 @@ def measure_quality(
         The figures, and what the difference says of the model, if one was given.
     """
     with ThreadPoolExecutor(threads) as pool:
-        sample = sample_of(shape, (science, template), before, after, bad_bits, pool)
+        sample = sample_of(shape, (science, template), before, after, bad_bits, pool, held_back)
         if sample.pixels < _FEWEST:
             nothing = np.full((2 * MAX_LAG + 1, 2 * MAX_LAG + 1), np.nan)
             figures = QualityFigures(nothing, nothing, nothing, nothing, 0.0, np.nan, np.nan, np.nan, sample.pixels)
@@ -169,7 +176,8 @@ def measure_quality(
         if model is not None:
             told = pool.map(lambda window, own: evidence_in(window, own, model), sample.windows, products)
             evidence = gathered(list(told), model)
-    return _figures(sample, products, scatters, evidence), evidence
+    figures = _figures(sample, products, scatters, evidence)
+    return replace(figures, held_back=held_back is not None), evidence
 
 
 def _figures(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.planes import Plane
 from diffim_decorr.noise.correlation import quick_median
+from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.robust import is_coarse, level_of, mean_level
 from diffim_decorr.noise.sources import mask_sources, smoothed, typical
 from diffim_decorr.noise.windows import ENOUGH, MOST_WINDOWS, WINDOWS_AT_ONCE, sample_boxes
@@ -89,6 +90,7 @@ def sample_of(
     after: Callable[[Box], tuple[Array, Array, Array]],
     bad_bits: np.int32,
     pool: Executor,
+    held_back: Halves | None = None,
 ) -> Sample:
     """Choose and read the windows; see `measure_quality` for the parameters."""
     windows: list[Window] = []
@@ -99,8 +101,11 @@ def sample_of(
         # What stands out is judged by the scatter of the whole sample: a window may be full of sources.
         sigmas = [typical([window.scatter[k] for window in windows]) for k in range(len(inputs))]
         list(pool.map(_mask_sources, windows, [sigmas] * len(windows)))
+        if held_back is not None:
+            for window in windows:
+                window.use &= ~held_back.calibrated(window.box)
         used = sum(int(window.use.sum()) for window in windows)
-        if used >= ENOUGH:
+        if used >= (ENOUGH if held_back is None else ENOUGH // 2):
             break
     if not used:
         return Sample(windows, np.nan, np.nan, 0)

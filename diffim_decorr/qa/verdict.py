@@ -31,6 +31,8 @@ _RISE = 0.01
 _SNR = 0.05, 0.2
 _BLOCKS = {"2": (0.06, 0.4), "4": (0.1, 0.6), "8": (0.15, 1.0), "16": (0.3, 2.0)}
 _PSF = 0.1, 0.5
+_PSF_WIDTH = 5  # of a square of as many pixels as its Gaussian counts
+_PER_CELL = 4
 _CELLS = 0.06, 0.3
 _TAILS = {"4": 2e-4, "5": 1e-4}  # of all pixels
 _FLAGGED = 0.9
@@ -136,7 +138,7 @@ def _reasons(qa: QualityFigures, evidence: Evidence | None, options: Options, ra
         return
     yield from _correlation(qa, options, raw)
     if qa.snr_std > 0:
-        yield from _scatters(qa)
+        yield from _scatters(qa, options)
     if evidence is not None:
         yield from _foreign(evidence)
 
@@ -194,7 +196,10 @@ def _scale(qa: QualityFigures) -> Iterator[Reason]:
         yield Reason(graded[0], "snr_std", qa.snr_std, 1.0, 1 + np.copysign(graded[1], qa.snr_std - 1), text, remedy)
 
 
-def _scatters(qa: QualityFigures) -> Iterator[Reason]:
+def _scatters(qa: QualityFigures, options: Options) -> Iterator[Reason]:
+    # Means over what is not small against its cells have lost some of their scatter to the background that was taken
+    # off.
+    flattened = np.inf if options.background is None else options.background / _PER_CELL
     # What the variance plane is wrong by at single pixels is said once.
     figures = [
         (f"block_std.{size}", f"means over {size} x {size} pixels", qa.block_std[size], limits)
@@ -203,6 +208,9 @@ def _scatters(qa: QualityFigures) -> Iterator[Reason]:
     figures.append(("psf_scatter", "pixels after a matched filter", qa.psf_scatter, _PSF))
     for name, what, measured, limits in figures:
         value = measured.value / qa.snr_std
+        width = int(name.partition(".")[2] or _PSF_WIDTH)
+        if value < 1 and width > flattened:
+            continue
         graded = _graded(abs(value - 1), limits, _CHANCE * measured.error)
         if graded:
             text = f"{what} scatter {value:.3f} times as much as pixels tell: the noise is correlated over a long range"

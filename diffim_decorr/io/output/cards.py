@@ -9,11 +9,21 @@ from typing import Any
 from astropy.io import fits
 
 from diffim_decorr._version import __version__
+from diffim_decorr.images.bunit import squared_unit
 from diffim_decorr.images.wcs import AXIS_CARD, WCS_CARD
 from diffim_decorr.io.checksum import set_checksum
 from diffim_decorr.io.headers import readable_cards
 
-__all__ = ("LONG_STRINGS", "VERSION_CARD", "card_of", "empty_primary", "kept_cards", "wcs_cards", "without_pixels")
+__all__ = (
+    "LONG_STRINGS",
+    "VERSION_CARD",
+    "card_of",
+    "empty_primary",
+    "kept_cards",
+    "unit_cards",
+    "wcs_cards",
+    "without_pixels",
+)
 
 _NO_PIXELS = (
     ("SIMPLE", True, "conforms to FITS standard"),
@@ -23,6 +33,7 @@ _NO_PIXELS = (
 )
 VERSION_CARD = ("DCVERS", __version__, "version of decorr")
 LONG_STRINGS = ("LONGSTRN", "OGIP 1.0", "long string values are continued")
+_LONGEST_UNIT = 60
 # Cards of the difference that would be wrong or misleading about the result, or refer to HDUs that it has not. HOTPANTS
 # says of each region how the noise of its pixels, of all good ones and of those in its stamps, compares with what it
 # expected; how it made the difference (REGIONnn, CONVOLnn, KSUMnn, ...) is as true of the result.
@@ -30,7 +41,7 @@ _DROPPED_CARD = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|DATASUM|CHECKSUM|EXTNAME|EXTVER"
     r"|EXTLEVEL|EXTTYPE|INHERIT|MP_.*|MASKVAL|KERINFO|DATAMIN|DATAMAX|T(TYPE|FORM)\d+|TFIELDS|Z(IMAGE|CMPTYPE|BITPIX)"
     r"|(N?X2NRM|DMEANO?|DSIGE?O?|SSSIG|SSSCAT|FSIG|FSCAT)\d\d"
-    r"|DC(RHO0|RHO1|RHOX2|SNRSTD|NPIX|BLK\d+|PSFSC|CELL|ABOVE\d|BELOW\d|SPECX2|FLAG|VERDCT|WHY\d+|EXPLAN|WARN\d+)"
+    r"|DC(RHO0|RHO1|RHOX2|SNRSTD|NPIX|BLK\d+|PSFSC|CELL|ABOVE\d|BELOW\d|SPECX2|FLAG|HELD|VERDCT|WHY\d+|EXPLAN|WARN\d+)"
     r"|UTYPE|AR_HDU|WCS_ID|PSF_ID|(CPDIS|CPERR|CQDIS|CQERR|DP|DQ|D2IMDIS|D2IMERR|D2IM)\d.*|D2IMEXT|LONGSTRN"
 )
 
@@ -43,6 +54,14 @@ def kept_cards(header: fits.Header | None) -> Iterator[fits.Card]:
 def wcs_cards(header: fits.Header | None) -> list[fits.Card]:
     """The difference's cards that place the image on the sky."""
     return [card for card in _inherited(header) if WCS_CARD.fullmatch(card.keyword)]
+
+
+def unit_cards(header: fits.Header | None, squared: bool = False) -> list[fits.Card]:
+    """BUNIT of pixels in the difference's unit, or in that squared; nothing if it has none."""
+    unit = str((header or {}).get("BUNIT", "")).strip()
+    if not unit or len(unit) >= _LONGEST_UNIT:
+        return []
+    return [fits.Card("BUNIT", squared_unit(unit) if squared else unit)]
 
 
 def _inherited(header: fits.Header | None) -> Iterator[fits.Card]:

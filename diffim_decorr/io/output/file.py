@@ -15,17 +15,17 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from diffim_decorr.geometry import Box
-from diffim_decorr.images.bunit import squared_unit
 from diffim_decorr.images.masks import plane_bits
 from diffim_decorr.images.planes import FilePlane
 from diffim_decorr.io.atomic import Draft, drafts
 from diffim_decorr.io.checksum import add_words, fold, set_checksum
 from diffim_decorr.io.extensions import Place
-from diffim_decorr.io.output.cards import LONG_STRINGS, VERSION_CARD, card_of, empty_primary, wcs_cards
+from diffim_decorr.io.output.cards import LONG_STRINGS, VERSION_CARD, card_of, empty_primary, unit_cards, wcs_cards
 from diffim_decorr.io.output.hdus import coefficient_table, image_hdu, psf_hdus, qa_hdu
 from diffim_decorr.io.output.layouts import Layout, layout_of
 from diffim_decorr.io.output.product import Product
 from diffim_decorr.io.output.provenance import primary_header, provenance_cards
+from diffim_decorr.io.output.rows import write_image
 from diffim_decorr.io.structure import BLOCK, DTYPES
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.options import UNUSABLE_PLANES, LayoutName
@@ -57,15 +57,23 @@ class OutputFile:
         How the files are laid out.
     place
         Which exposure of several it is, None if it is the only one.
+    with_background
+        Whether the background that was taken off is stored.
     """
 
     def __init__(
-        self, drafts: Mapping[str, Draft], product: Product, layout: Layout, place: Place | None = None
+        self,
+        drafts: Mapping[str, Draft],
+        product: Product,
+        layout: Layout,
+        place: Place | None = None,
+        with_background: bool = False,
     ) -> None:
         self._drafts = drafts
         self._product = product
         self._layout = layout
         self._place = place
+        self._background = product.background if with_background else None
         # Whether the header that says how the image was made is its own, or that of a primary HDU without pixels.
         self._leading = layout.separate or place is not None
         self._lock = threading.Lock()
@@ -98,7 +106,13 @@ class OutputFile:
     @classmethod
     @contextmanager
     def create(
-        cls, path: str, product: Product, *, overwrite: bool, layout: LayoutName | Layout = "lsst"
+        cls,
+        path: str,
+        product: Product,
+        *,
+        overwrite: bool,
+        layout: LayoutName | Layout = "lsst",
+        with_background: bool = False,
     ) -> Iterator[OutputFile]:
         """Write a file beside its place, and move it there once all went well.
 
@@ -112,6 +126,8 @@ class OutputFile:
             Whether a file that is there may be replaced.
         layout
             One of `LAYOUTS`, or another.
+        with_background
+            Whether the background that was taken off is stored.
 
         Raises
         ------
@@ -123,7 +139,7 @@ class OutputFile:
         with open_drafts(path, layout, overwrite=overwrite) as by_role:
             if layout_of(layout).separate:
                 by_role["PSI"].append(empty_primary())
-            output = cls(by_role, product, layout_of(layout))
+            output = cls(by_role, product, layout_of(layout), with_background=with_background)
             try:
                 yield output
             finally:
@@ -186,10 +202,9 @@ class OutputFile:
         header = fits.Header([fits.Card(*card) for card in self._structure(role)])
         for item in wcs_cards(self._product.header):
             header.append(item, end=True)
-        unit = str((self._product.header or {}).get("BUNIT", "")).strip()
         squared = role == "VARIANCE" and not self._layout.sigma
-        if unit and len(unit) < 60 and role not in ("MASK", "SNR"):
-            header["BUNIT"] = squared_unit(unit) if squared else unit
+        if role not in ("MASK", "SNR"):
+            header.extend(unit_cards(self._product.header, squared))
         if role == "VARIANCE":  # as CCDData.read looks for it
             header["UTYPE"] = ("VarianceUncertainty" if squared else "StdDevUncertainty", "kind of uncertainty")
         if role == "MASK":
@@ -298,6 +313,13 @@ class OutputFile:
                 self._drafts[role].put(self._offsets[role][0], set_checksum(header, fold(self._sums[role])))
         for companion in self._companions(psf):
             self._drafts["PSI"].append(companion)
+        version = None if self._place is None else self._place.number
+        if self._background is not None:
+            write_image(self._drafts["PSI"], "BACKGROUND", self._background, self._product.header, version)
+        if self._product.calibration is not None:
+            write_image(
+                self._drafts["PSI"], "CALIBRATION", self._product.calibration, self._product.header, version, unit=False
+            )
 
     def _make_room(self, length: int) -> None:
         """Have the pixels begin where the header ends."""

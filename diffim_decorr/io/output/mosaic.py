@@ -70,11 +70,11 @@ class MosaicFile:
             yield cls(by_role, LAYOUTS[layout], primary)
 
     @contextmanager
-    def section(self, product: Product, place: Place) -> Iterator[OutputFile]:
+    def section(self, product: Product, place: Place, with_background: bool = False) -> Iterator[OutputFile]:
         """The HDUs of one exposure, which vanish if anything fails."""
         ends = [(draft, draft.end) for draft in self._drafts.values()]
         try:
-            output = OutputFile(self._drafts, product, self._layout, place)
+            output = OutputFile(self._drafts, product, self._layout, place, with_background)
             try:
                 yield output
             finally:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from diffim_decorr.images.mesh import Mesh
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.record import Record
 
@@ -50,6 +51,10 @@ class Product:
         How many cards will be known only once its pixels are, of a product that no quality is measured of.
     wide
         Whether variances take double precision, being smaller or larger than single precision holds.
+    background
+        What was taken off the image before, if anything was.
+    calibration
+        What its variance was multiplied with, if that varies over the field.
     """
 
     shape: tuple[int, int]
@@ -65,3 +70,5 @@ class Product:
     wide: bool = False
     psf_input: Array | SpatialKernel | None = None
     later: int = 0
+    background: Mesh | None = None
+    calibration: Mesh | None = None

@@ -49,6 +49,7 @@ def _cards(record: Record) -> Iterator[tuple[str, Any, str]]:
     for options in record.options:
         yield from option_cards(options)
     yield from _figure_cards(record.kernel)
+    yield from _figure_cards(record.background)
     yield from _figure_cards(record.noise)
     for k, image in enumerate([] if record.noise is None else record.noise.images, 1):
         yield from _figure_cards(image, k)
@@ -73,7 +74,7 @@ def option_cards(options: Declared) -> Iterator[tuple[str, Any, str]]:
         if option.kind == "point":
             both = (option.shown(None),) * 2 if value is None else value
             yield from zip((f"{option.card}X", f"{option.card}Y"), both, (option.comment,) * 2, strict=True)
-        elif value is None or option.words or option.kind in ("names", "texts"):
+        elif value is None or option.words or option.kind in ("names", "files", "texts"):
             yield option.card, option.shown(value), option.comment
         else:
             yield option.card, value, option.comment
