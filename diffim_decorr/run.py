@@ -25,7 +25,7 @@ from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.io.atomic import check_output
 from diffim_decorr.io.exposures import as_exposure, load_exposure
 from diffim_decorr.io.extensions import at_extension, exposures_in, psf_of
-from diffim_decorr.io.fingerprint import fingerprint, modified
+from diffim_decorr.io.fingerprint import Watch, fingerprint, modified
 from diffim_decorr.io.hdus import split_spec
 from diffim_decorr.io.kernels.registry import as_kernel, kernel_inside, load_kernel
 from diffim_decorr.io.output.file import OutputFile
@@ -132,6 +132,11 @@ def decorrelate(
     start = time.perf_counter()
     checked = Options.of(options)
     record = Record((checked,), progress=progress)
+    watch = Watch(
+        os.fspath(given)
+        for given in (science, template, difference, kernel, psf)
+        if isinstance(given, str | os.PathLike)
+    )
     with record.timed("read"):
         images = {
             role: as_exposure(given, role)
@@ -156,7 +161,7 @@ def decorrelate(
     def in_memory(product: Product) -> Iterator[_Memory]:
         yield _Memory(product)
 
-    memory = _run(subtraction, checked, record, in_memory)
+    memory = _run(subtraction, checked, record, in_memory, watch)
     record.timings["total"] = time.perf_counter() - start
     record.issue(stacklevel=2)
     assert memory.product.psi is not None
@@ -330,6 +335,7 @@ def _run(
     options: Options,
     record: Record,
     create: Callable[[Product], AbstractContextManager[_OutputType]],
+    watch: Watch,
 ) -> _OutputType:
     """The way of every difference, whatever it comes from and wherever it goes."""
     for remark in subtraction.remarks:
@@ -394,6 +400,7 @@ def _run(
                 f"the PSF of the result is right to {composed.error:.1e} of its peak only between the positions of its "
                 "grid: the decorrelation kernel is wide and varies strongly; for photometry, evaluate PSI at the pixels"
             )
+        watch.check()
         output.finish(None if composed is None else composed.psf)
     return output
 
@@ -419,6 +426,7 @@ def _run_files(
     """Read one exposure and its companions, and write the result to the output that is created."""
     start = time.perf_counter()
     record = Record((inputs, options, *others), files, command=command, progress=progress)
+    watch = Watch(files_read(files, inputs))
     with record.timed("read"):
         subtraction = _read(files, inputs, options)
         if psf_needed and not subtraction.point_source:
@@ -429,7 +437,7 @@ def _run_files(
         named = files_read(files, inputs)
         record.prints = {name: fingerprint(split_spec(name)[0]) for name in named}
         record.modified = {name: modified(split_spec(name)[0]) for name in named}
-    _run(subtraction, options, record, create)
+    _run(subtraction, options, record, create, watch)
     record.timings["total"] = time.perf_counter() - start
     return record
 

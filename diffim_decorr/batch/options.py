@@ -44,6 +44,13 @@ class BatchOptions(Declared):
         "Do nothing, but print the same work as a makefile, a shell script, a job array or a workflow.",
         unset="none",
     )
+    scheduler: str | None = option(
+        None,
+        "Work on the cluster of this Dask scheduler, by its address or the file that it has written; needs the extra "
+        "batch.",
+        metavar="tcp://HOST:PORT|FILE",
+        unset="on this machine",
+    )
     jobs: int | None = option(
         None,
         "Exposures worked on at a time, each by a process.",

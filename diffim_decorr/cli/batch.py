@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,14 @@ from diffim_decorr.batch.options import BatchOptions
 from diffim_decorr.cli.common import loading, say, tell
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.options import chosen, options_of
+from diffim_decorr.cli.pictures import extra
 from diffim_decorr.errors import FailedExposuresError, FailedVerdictError, UsageError
 from diffim_decorr.options import InputOptions, Options, OutputOptions
 
 if TYPE_CHECKING:
-    from diffim_decorr.batch.night import Totals
-    from diffim_decorr.batch.pool import Limits
+    from diffim_decorr.batch.night import Engine, Totals
     from diffim_decorr.batch.tasks import Task
+    from diffim_decorr.cli.ticker import Ticker
 
 __all__ = ("batch",)
 
@@ -60,7 +61,6 @@ def batch(manifest: str | None, conditions: tuple[str, ...], **given: Any) -> No
     with loading():
         from diffim_decorr.assessment import Condition
         from diffim_decorr.batch.night import work_through
-        from diffim_decorr.batch.pool import Pool
         from diffim_decorr.batch.results import check_table, locked, opened, table_of, write_table
         from diffim_decorr.batch.tasks import shared
         from diffim_decorr.cli.ticker import Ticker
@@ -94,13 +94,10 @@ def batch(manifest: str | None, conditions: tuple[str, ...], **given: Any) -> No
             stack.enter_context(locked(manifest, parts > 1))
         results = stack.enter_context(opened(results_path))
         chosen_tasks = [task for task in tasks if results.failed(task)] if own.retry_failed else tasks
-        jobs, share = _shares(chosen_tasks, own, options)
         ticker = stack.enter_context(Ticker(len(chosen_tasks), own.quiet, own.log))
-        threads = f"{share.threads} thread{'s' * (share.threads != 1)}"
-        ticker.note(f"{_exposures(len(chosen_tasks))}, {jobs} at a time, {threads} each")
         try:
-            with Pool(jobs, share) as pool:
-                totals = work_through(chosen_tasks, pool.outcomes, results, gates, ticker.tell)
+            with _engine(chosen_tasks, own, options, ticker) as engine:
+                totals = work_through(chosen_tasks, engine, results, gates, ticker.tell)
         except (KeyboardInterrupt, SystemExit):
             ticker.note("interrupted; the same command goes on from here")
             raise
@@ -121,20 +118,39 @@ def _tasks(manifest: str | None, own: BatchOptions, common: dict[str, Any]) -> l
     return tasks_of(read_manifest(manifest), common, ignore=own.ignore_columns)
 
 
-def _shares(tasks: Sequence[Task], own: BatchOptions, options: Options) -> tuple[int, Limits]:
-    """How many exposures are worked on at a time, and what each may take."""
-    from diffim_decorr.batch.memory import available
-    from diffim_decorr.batch.pool import Limits
+@contextmanager
+def _engine(tasks: Sequence[Task], own: BatchOptions, options: Options, ticker: Ticker) -> Iterator[Engine]:
+    """What works on the exposures: processes here, or a cluster."""
+    from diffim_decorr.batch.pool import Limits, Pool
     from diffim_decorr.threads import available_threads
 
-    there, free = available_threads(), available()
-    jobs = own.jobs
+    there = available_threads()
+    jobs = 1 if own.scheduler else _jobs(len(tasks), own, options)
+    threads = options.threads or 1 if own.scheduler else max(1, there // jobs)
+    limits = Limits(threads, own.time_limit, own.memory_limit, own.retries, own.retry_wait)
+    if own.scheduler is None:
+        ticker.note(f"{_exposures(len(tasks))}, {jobs} at a time, {threads} thread{'s' * (threads != 1)} each")
+        with Pool(jobs, limits) as pool:
+            yield pool.outcomes
+        return
+    with extra("batch"):
+        from diffim_decorr.batch.cluster import connected
+    with connected(own.scheduler, limits, own.jobs) as cluster:
+        ticker.note(f"{_exposures(len(tasks))}, {cluster.places} at a time on {own.scheduler} as it is now")
+        yield cluster.outcomes
+
+
+def _jobs(count: int, own: BatchOptions, options: Options) -> int:
+    """How many exposures are worked on at a time."""
+    from diffim_decorr.batch.memory import available
+    from diffim_decorr.threads import available_threads
+
+    jobs, free = own.jobs, available()
     if jobs is None:
-        jobs = max(1, there // (options.threads or 1))
+        jobs = max(1, available_threads() // (options.threads or 1))
         if free is not None:
             jobs = max(1, min(jobs, int(free // options.max_memory)))
-    jobs = max(1, min(jobs, len(tasks)))
-    return jobs, Limits(max(1, there // jobs), own.time_limit, own.memory_limit, own.retries, own.retry_wait)
+    return max(1, min(jobs, count))
 
 
 def _refuse_clashes(ours: Sequence[str], manifest: str | None, tasks: Sequence[Task]) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ("check_pictures", "ending_of", "extra", "write_pictures")
 
-_OF_EXTRAS = ("matplotlib", "jinja2")
+_OF_EXTRAS = ("matplotlib", "jinja2", "distributed")
 
 
 @contextmanager

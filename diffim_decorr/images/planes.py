@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import mmap
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, final
 from weakref import WeakValueDictionary
@@ -13,9 +15,10 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
 
-__all__ = ("ArrayPlane", "ConstantPlane", "DerivedPlane", "FilePlane", "Plane")
+__all__ = ("ArrayPlane", "ConstantPlane", "DerivedPlane", "FilePlane", "Identity", "Plane", "identity_of")
 
 Array = NDArray[Any]
 
@@ -117,6 +120,21 @@ class DerivedPlane(Plane):
         return self.source.held(y0, y1)
 
 
+Identity = tuple[int, int, int, int]
+
+
+def identity_of(file: int | str) -> Identity:
+    """What a file is: its place in the file system, its size, and when it was changed last.
+
+    Parameters
+    ----------
+    file
+        A descriptor or a name.
+    """
+    info = os.stat(file)
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
+
+
 @final
 @dataclass(frozen=True)
 class FilePlane(Plane):
@@ -134,6 +152,9 @@ class FilePlane(Plane):
         As stored, with its byte order.
     scale, zero, blank
         BSCALE, BZERO and BLANK of the FITS standard (4.4.2).
+    identity
+        Of the file when it was opened, see `identity_of`: pixels of another one, or of what was made of it since, are
+        none of this plane. None where nobody but ourselves writes to it.
     """
 
     path: str
@@ -143,6 +164,7 @@ class FilePlane(Plane):
     scale: float = 1.0
     zero: float = 0.0
     blank: int | None = None
+    identity: Identity | None = None
     # Side by side tiles share their rows. Mapped for each tile anew they would fault page by page each time.
     _mapped: WeakValueDictionary[tuple[int, int], Array] = field(
         default_factory=WeakValueDictionary, repr=False, compare=False
@@ -150,7 +172,16 @@ class FilePlane(Plane):
 
     def __reduce__(self) -> Any:
         # What is mapped stays in its process.
-        return FilePlane, (self.path, self.offset, self.extent, self.dtype, self.scale, self.zero, self.blank)
+        return FilePlane, (
+            self.path,
+            self.offset,
+            self.extent,
+            self.dtype,
+            self.scale,
+            self.zero,
+            self.blank,
+            self.identity,
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -176,7 +207,7 @@ class FilePlane(Plane):
         """Every so many rows of the pixels in a box as stored."""
         numbers = range(box.y0, box.y1, step)
         rows = np.empty((len(numbers), box.x1 - box.x0), self.dtype)
-        with open(self.path, "rb", buffering=0) as file:
+        with self._opened() as file:
             for number, row in zip(numbers, rows, strict=True):
                 file.seek(self.offset + (number * self.extent[1] + box.x0) * self.dtype.itemsize)
                 if file.readinto(row) < row.nbytes:
@@ -194,9 +225,16 @@ class FilePlane(Plane):
         begin = self.offset + y0 * nx * self.dtype.itemsize
         length = (y1 - y0) * nx * self.dtype.itemsize
         aligned = begin - begin % mmap.ALLOCATIONGRANULARITY
-        with open(self.path, "rb") as file:
+        with self._opened() as file:
             pages = mmap.mmap(file.fileno(), begin - aligned + length, offset=aligned, access=mmap.ACCESS_READ)
         return np.frombuffer(pages, self.dtype, (y1 - y0) * nx, begin - aligned).reshape(-1, nx)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        with open(self.path, "rb", buffering=0) as file:
+            if self.identity is not None and identity_of(file.fileno()) != self.identity:
+                raise InputError(f"{self.path}: has changed since it was opened")
+            yield file
 
     @property
     def _is_plain(self) -> bool:

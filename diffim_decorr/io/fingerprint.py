@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 
-__all__ = ("fingerprint", "modified")
+from diffim_decorr.errors import InputError
+from diffim_decorr.images.planes import Identity, identity_of
+from diffim_decorr.io.hdus import split_spec
+
+__all__ = ("Watch", "fingerprint", "modified")
 
 # A checksum of so many bytes in so many places tells files apart as well as one of all that they hold, unless somebody
 # changes single pixels on purpose; and reading them takes milliseconds.
@@ -42,3 +47,35 @@ def modified(path: str) -> str:
     """
     seconds, nanoseconds = divmod(os.stat(path).st_mtime_ns, 10**9)
     return f"{seconds}.{nanoseconds:09d}"
+
+
+class Watch:
+    """Sees whether files stay what they are while they are read.
+
+    Parameters
+    ----------
+    specs
+        Their names, with or without HDU. Of files that are not there whoever reads them will say so.
+    """
+
+    def __init__(self, specs: Iterable[str]) -> None:
+        self._before = {path: _identity(path) for path in dict.fromkeys(split_spec(spec)[0] for spec in specs)}
+
+    def check(self) -> None:
+        """Refuse what was made of files of which some are others by now.
+
+        Raises
+        ------
+        InputError
+            Naming the first.
+        """
+        for path, before in self._before.items():
+            if _identity(path) != before:
+                raise InputError(f"{path}: has changed while it was read; nothing is written")
+
+
+def _identity(path: str) -> Identity | None:
+    try:
+        return identity_of(path)
+    except OSError:
+        return None

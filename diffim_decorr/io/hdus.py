@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
-from diffim_decorr.images.planes import ArrayPlane, FilePlane, Plane
+from diffim_decorr.images.planes import ArrayPlane, FilePlane, Plane, identity_of
 from diffim_decorr.io.structure import DTYPES, check_structure
 
 __all__ = (
@@ -277,6 +277,7 @@ def image_plane(path: str, hdus: fits.HDUList, hdu: Any) -> Plane:
         scale=float(scaling["BSCALE"]),
         zero=float(scaling["BZERO"]),
         blank=header.get("BLANK") if header["BITPIX"] > 0 else None,
+        identity=identity_of(path),
     )
 
 
