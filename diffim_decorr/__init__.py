@@ -10,6 +10,7 @@ from diffim_decorr._version import __version__
 if TYPE_CHECKING:
     from diffim_decorr.apply import apply_psi, apply_psi_at
     from diffim_decorr.assessment import Assessment, assess
+    from diffim_decorr.detect.forced import measure
     from diffim_decorr.detect.maps import SnrMaps, snr_maps
     from diffim_decorr.difference.contributions import Contribution
     from diffim_decorr.difference.matching import MatchingKernel
@@ -54,6 +55,7 @@ _HOMES = {
     "apply_psi_at": "apply",
     "assess": "assessment",
     "decorrelate": "run",
+    "measure": "detect.forced",
     "read_exposure": "io.exposures",
     "read_kernel": "io.kernels.registry",
     "read_psf": "io.psfs",
@@ -86,6 +88,7 @@ __all__ = (
     "apply_psi_at",
     "assess",
     "decorrelate",
+    "measure",
     "read_exposure",
     "read_kernel",
     "read_psf",

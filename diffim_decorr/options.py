@@ -25,6 +25,7 @@ __all__ = (
     "KernelFormat",
     "KernelOptions",
     "LayoutName",
+    "MeasureOptions",
     "NoiseModelName",
     "Options",
     "OutputOptions",
@@ -619,6 +620,48 @@ class SnrOptions(Declared):
         for name in ("table", "sci"):
             if getattr(self, name) is not None and self.peaks is None:
                 raise OptionError(f"{{{name}}} has no meaning without {{peaks}}")
+
+
+@documented
+@dataclass(frozen=True, repr=False)
+class MeasureOptions(Declared):
+    """How fluxes are measured at given positions."""
+
+    psf: str | None = again(SnrOptions, "psf", card="", comment="")
+    fwhm: float | None = again(SnrOptions, "fwhm", card="", comment="")
+    frame: Literal["sky", "pixel"] | None = option(
+        None,
+        "Take the positions on the sky, or those in pixels, of a table that has both.",
+        unset="auto",
+    )
+    apertures: str | None = option(
+        None,
+        "Also sum the pixels in circles of these radii.",
+        metavar="R,R,…",
+        pattern=r"\s*\d+(\.\d*)?\s*(,\s*\d+(\.\d*)?\s*)*",
+        form="radii in pixels with commas between them, as 3,5.5",
+    )
+    limit: float = option(
+        3.0, "S/N below which an upper limit is given, and its size in σ.", positive=True, metavar="N"
+    )
+    unusable_planes: tuple[str, ...] = again(SnrOptions, "unusable_planes", card="", comment="")
+    least_weight: float = again(SnrOptions, "least_weight", card="", comment="")
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The names of the files that go with each image."""
+        return {} if self.psf is None else {"psf": self.psf}
+
+    @property
+    def radii(self) -> tuple[float, ...]:
+        """Of the apertures."""
+        return tuple(float(radius) for radius in (self.apertures or "").split(",") if radius.strip())
+
+    def check(self) -> None:
+        if self.psf is not None and self.fwhm is not None:
+            raise OptionError("{psf} and {fwhm} exclude each other")
+        if not all(0 < radius <= 100 for radius in self.radii):
+            raise OptionError("{apertures} must be radii from 0 to 100 pixels")
 
 
 @documented

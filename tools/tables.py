@@ -15,6 +15,7 @@ from diffim_decorr.options import (
     CommandOptions,
     InputOptions,
     KernelOptions,
+    MeasureOptions,
     Options,
     OutputOptions,
     SnrOptions,
@@ -102,6 +103,7 @@ TABLES = {
     "apply": (ApplyOptions, OutputOptions, CommandOptions),
     "kernel": (KernelOptions,),
     "snr": (SnrOptions,),
+    "measure": (MeasureOptions,),
     "simulate": (SimulationOptions,),
 }
 

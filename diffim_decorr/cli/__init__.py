@@ -23,6 +23,7 @@ _COMMANDS = {
     "batch": "Whiten the noise of many difference images.",
     "apply": "Convolve companion images with the kernel that a run stored.",
     "snr": "Measure flux, error and S/N of point sources at every pixel.",
+    "measure": "Measure fluxes at given positions.",
     "qa": "Judge the noise of any difference image.",
     "report": "Write an index over many results.",
     "config": "Print the options that made an output, as a file for --config.",

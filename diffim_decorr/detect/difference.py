@@ -18,7 +18,7 @@ from diffim_decorr.io.output.layouts import LAYOUTS
 from diffim_decorr.io.psfs import is_response, psf_hdu, read_psf
 from diffim_decorr.io.psi import read_psi
 from diffim_decorr.kernels.spatial import SpatialKernel
-from diffim_decorr.options import SnrOptions
+from diffim_decorr.options import MeasureOptions, SnrOptions
 
 __all__ = ("Difference", "read_difference")
 
@@ -143,7 +143,7 @@ def _doubts(source: PointSource) -> Iterator[str]:
         yield f"the PSF ({source.origin}) is known for {field} only, and carried on beyond"
 
 
-def read_difference(path: str, options: SnrOptions) -> Difference:
+def read_difference(path: str, options: SnrOptions | MeasureOptions) -> Difference:
     """A difference image from a file, and what belongs to it.
 
     Raises

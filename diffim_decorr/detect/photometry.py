@@ -86,6 +86,11 @@ class Photometer:
         chi2 = float((weight * (data - flux * own) ** 2)[used].sum())
         return Measurement(flux, information**-0.5, chi2, int(np.count_nonzero(used)), share, found)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the image, (ny, nx)."""
+        return self._exposure.shape
+
     def pixels(self, box: Box) -> tuple[Array, Array, Array | None]:
         """Pixels of a box, 0 where they have no weight, their weights 1/V, and the bits of the mask."""
         exposure = self._exposure

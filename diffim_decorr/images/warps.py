@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -161,17 +162,19 @@ class Warp:
 
     def jacobian(self, x: Array, y: Array) -> Array:
         """Derivatives (2, 2, k) of the place before by x and by y."""
-        half = 0.5
-        along_x = self.places.at(x + half, y) - self.places.at(x - half, y)
-        along_y = self.places.at(x, y + half) - self.places.at(x, y - half)
-        return np.stack([along_x, along_y], axis=1)
+        return self._slopes.at(x, y).reshape(2, 2, -1)
 
     def jacobian_on(self, x: Array, y: Array) -> Array:
         """The same (2, 2, len(y), len(x)) on the grid that positions span."""
-        half = 0.5
+        return self._slopes.grid(x, y).reshape(2, 2, len(y), len(x))
+
+    @cached_property
+    def _slopes(self) -> GridCoefficients:
+        """The derivatives, which need not be as accurate as the places."""
+        x, y, half = self.places.x, self.places.y, 0.5
         along_x = self.places.grid(x + half, y) - self.places.grid(x - half, y)
         along_y = self.places.grid(x, y + half) - self.places.grid(x, y - half)
-        return np.stack([along_x, along_y], axis=1)
+        return GridCoefficients(np.stack([along_x, along_y], axis=1).reshape(4, len(y), len(x)), x, y, order=3)
 
     def shifted(self, dx: int, dy: int) -> Warp:
         """The same for an image whose origin is moved by (dx, dy) pixels."""

@@ -35,6 +35,8 @@ _ORDER = 4
 _LEAST_STEP, _LARGEST_STEP = 1.25, 3.0
 # How many frequencies are looked at to begin with, and how many at least for each place that ψ is made of.
 _FREQUENCIES, _FEWEST_PER_PLACE = 1024, 7
+# The same for local noise, whose nodes are many and need not be that accurate.
+_LOCAL_FREQUENCIES = 320
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +120,7 @@ def settled(support: Support, box: Box, ratios: Array, allowed: float, wanted: W
     smallest = min(_SMALLEST_SPACING, max(wanted.period / _MOST_PER_PERIOD, affordable))
     probes = probes_of(box, np.unique(ratios[[0, -1]]), wanted.constant, wanted.period)
     x, y, log_ratio = (values[:: len(probes.log_ratio) + 1] for values in probes.positions)
-    count, closer, span = _FREQUENCIES, 1.0, None
+    count, closer, span = _FREQUENCIES if math.isinf(wanted.period) else _LOCAL_FREQUENCIES, 1.0, None
     while True:
         if span is None:
             span = Span.empty(quadrature_of(support, (x, y, log_ratio), count, wanted.levels, wanted.tolerance))

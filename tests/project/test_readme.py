@@ -159,7 +159,7 @@ def test_python_lines_about_maps(exposure, tmp_path, monkeypatch):
     for path in exposure.iterdir():
         shutil.copy(path, tmp_path)
     monkeypatch.chdir(tmp_path)
-    succeed(tmp_path, "run", *INPUTS, "--psf", "sci_psf.fits", "--spatial", "-o", "out.fits")
+    succeed(tmp_path, "run", *INPUTS, "--psf", "sci_psf.fits", "--spatial", "-o", "white.fits")
     sources, lines = code_blocks(ROOT / "docs" / "snr.md", "python")
     names = {}
     exec(sources, names)
@@ -170,7 +170,13 @@ def test_python_lines_about_maps(exposure, tmp_path, monkeypatch):
 
 
 def test_options_of_the_readme_exist():
-    commands = (["run"], ["apply"], *(["kernel", name] for name in ("show", "at", "plot", "convert")))
+    commands = (
+        ["run"],
+        ["apply"],
+        ["snr"],
+        ["measure"],
+        *(["kernel", name] for name in ("show", "at", "plot", "convert")),
+    )
     options = "\n".join(output_of("decorr", *command, "--help") for command in commands)
     for option in set(re.findall(r"`(--[a-z-]+[a-z])", README.read_text())):
         assert option in options, option
