@@ -198,11 +198,14 @@ def hdu_label(path: str, hdus: fits.HDUList, hdu: Any) -> str:
 
 def is_image(hdu: Any) -> bool:
     """Whether an HDU holds a 2-D image (leading axes of length 1 do not count)."""
-    # An HDU of which astropy can make nothing has no shape.
-    if not getattr(hdu, "is_image", False) or not hasattr(hdu, "shape"):
-        return False
-    shape = hdu.shape
+    shape = _shape(hdu)
     return len(shape) >= 2 and all(n == 1 for n in shape[:-2]) and min(shape[-2:]) > 0
+
+
+def _shape(hdu: Any) -> tuple[int, ...]:
+    """Of the array in an HDU; empty if that is no image, or none of which astropy can make anything."""
+    shape = getattr(hdu, "shape", ()) if getattr(hdu, "is_image", False) else ()
+    return tuple(shape) if all(isinstance(n, int) for n in shape) else ()
 
 
 def select_hdu(path: str, hdus: fits.HDUList, extension: Extension) -> Any:
@@ -241,7 +244,7 @@ def read_array(hdus: fits.HDUList, hdu: Any, name: str) -> Array:
     InputError
         If the HDU holds no image or cannot be read.
     """
-    if not getattr(hdu, "is_image", False) or not hdu.shape:
+    if not _shape(hdu):
         raise InputError(f"{name}: holds no image")
     with damaged(name):
         array = np.array(hdu.data, dtype=np.float64)
@@ -278,7 +281,7 @@ def image_plane(path: str, hdus: fits.HDUList, hdu: Any) -> Plane:
     """
     name = hdu_label(path, hdus, hdu)
     if not is_image(hdu):
-        shape = " x ".join(str(n) for n in getattr(hdu, "shape", ())[::-1]) if getattr(hdu, "is_image", False) else ""
+        shape = " x ".join(str(n) for n in _shape(hdu)[::-1])
         raise InputError(f"{name}: holds no 2-D image" + (f" but an array of {shape}" if shape else ""))
     extent = (int(hdu.shape[-2]), int(hdu.shape[-1]))
     header = hdu.header
