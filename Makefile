@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DOCUMENTED := $(VENV)/.documented
 
 # How pytest runs; PYTEST_ARGS='-k masks' picks tests, COVERAGE= leaves out coverage.
 COVERAGE ?= --cov=diffim_decorr --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=90
@@ -13,12 +14,14 @@ PYTEST_ARGS ?=
 BENCH = $(if $(AGAINST),--against '$(AGAINST)') $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint tables regression regression-record bench bench-full detection calibration clean
+.PHONY: help demo test lint docs docs-links dist tables regression regression-record bench bench-full detection calibration clean
 
 help:
 	@echo 'make demo               simulate an exposure pair, decorrelate its difference, draw demo/demo.png'
 	@echo 'make test               the tests, with coverage'
 	@echo 'make lint               ruff, mypy, and the floors of the house (import-linter)'
+	@echo 'make docs               the documentation, in docs/_build/html; docs-links looks at links that lead out'
+	@echo 'make dist               wheel and sdist, in dist/'
 	@echo 'make tables             write what follows from the declarations of options: keyword types, tables of the docs'
 	@echo 'make regression         fixed cases against stored figures; non-zero exit on drift'
 	@echo 'make regression-record  store the figures of now'
@@ -51,6 +54,22 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+$(DOCUMENTED): $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+# Any warning is an error.
+docs: $(DOCUMENTED)
+	$(BIN)/sphinx-build -q -W --keep-going -j auto docs docs/_build/html
+
+docs-links: $(DOCUMENTED)
+	$(BIN)/sphinx-build -q -b linkcheck docs docs/_build/links
+
+dist: $(INSTALLED)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+
 tables: $(INSTALLED)
 	$(BIN)/python tools/tables.py
 
@@ -73,5 +92,5 @@ calibration: $(INSTALLED)
 	$(BIN)/python benchmarks/calibration.py
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo build dist docs/_build docs/_pictures docs/reference/generated *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

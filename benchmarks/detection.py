@@ -487,9 +487,9 @@ with true errors, and misses none that it could have found.
 - **The threshold means what it says**, where the model of the noise is right: with white inputs for the plain command,
   with correlated ones for `--noise measured`, whose estimate of the noise has an error of its own: 2 % of σ change the
   number of peaks above 4 σ by a third. The raw difference has far too many false peaks, and with correlated
-  inputs so has the formula for white noise. A real image with measured noise still has more than expected. Faint
-  sources, defects, errors of the subtraction and noise whose correlation varies over the field all make such peaks;
-  they are not told apart here.
+  inputs so has the formula for white noise. In the real image positive peaks come down to what noise has as its
+  background is taken off in smaller cells. Negative ones stay: the template has an excess at most of their places, and
+  the science image next to none. What has faded is not told apart from artefacts of the template here.
 - **Errors of fluxes are true** where the scatter is 1. Fluxes themselves do not depend on the method, for every filter
   here keeps them.
 - **Little is gained where little was lost.** With a template that is much deeper than the science image the convolved
