@@ -559,7 +559,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=HERE.parent / "docs" / "detection.md", help="the page")
     parser.add_argument("--data", type=Path, default=DATA, help="where the real images are")
     given = parser.parse_args()
-    count, size = (1, 256) if given.quick else (5, 1000)
+    count, size = (1, 400) if given.quick else (5, 1000)
     start, sections, listed = time.perf_counter(), [], ""
     for name, make in SCENES.items():
         sections.append((name, survey([make(seed, size) for seed in range(1, count + 1)])))

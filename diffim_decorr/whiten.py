@@ -242,6 +242,7 @@ def _residual(job: Job, chosen: ChosenPixels) -> Array | None:
     # Of the image alone.
     work = FieldWork(replace(job, variances=()), chosen.boxes[0].shape)
     covariance = chosen.covariance(lambda box: work.pixels(box)[0])
-    rho, variance, _ = correlation_function(covariance, chosen.pixels)
-    significant = variance > 0 and max_abs_rho(rho) >= _SIGNIFICANT / np.sqrt(chosen.pixels)
+    pairs = max(chosen.fewest_pairs, 1)
+    rho, variance, _ = correlation_function(covariance, pairs)
+    significant = variance > 0 and max_abs_rho(rho) >= _SIGNIFICANT / np.sqrt(pairs)
     return rho if significant else None

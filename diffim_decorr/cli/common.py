@@ -39,8 +39,12 @@ def plain(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """One line on standard error."""
-    click.echo(plain(text), err=True)
+    """One line on standard error; that it is full is no failure of the command, and there is nobody to be told."""
+    try:
+        click.echo(plain(text), err=True)
+    except OSError:
+        # What is left in the buffer must not fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def typed() -> str:

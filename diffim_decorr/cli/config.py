@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -18,6 +19,8 @@ def _load(ctx: click.Context, _param: click.Parameter, path: str | None) -> str 
         return None
     import tomllib  # which most runs have no use for
 
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise UsageError(f"{path}: is not a regular file")
     try:
         with open(path, "rb") as file:
             entries = tomllib.load(file)

@@ -27,6 +27,7 @@ from diffim_decorr.io.structure import DTYPES, check_structure
 
 __all__ = (
     "Extension",
+    "column_names",
     "damaged",
     "hdu_label",
     "holds_integers",
@@ -97,8 +98,10 @@ def open_fits(path: str | os.PathLike[str]) -> Iterator[fits.HDUList]:
             hdus = fits.open(file, lazy_load_hdus=True)
         try:
             yield hdus
-        except VerifyError as error:
-            raise _damage(path, error) from error
+        except Exception as error:
+            if _is_of_astropy(error):
+                raise _damage(path, error) from error
+            raise
         finally:
             hdus.close()
 
@@ -112,6 +115,19 @@ def damaged(name: str) -> Iterator[None]:
         raise
     except _BROKEN as error:
         raise _damage(name, error) from error
+
+
+def _is_of_astropy(error: Exception) -> bool:
+    """Whether it is astropy that stumbled, over headers and columns that it looks at when they are first asked for.
+
+    It does so by errors of all kinds. What the system says is about something else.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return False
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and str(place.tb_frame.f_globals.get("__name__", "")).startswith("astropy.")
 
 
 def _damage(name: str, error: Exception) -> InputError:
@@ -140,10 +156,11 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         packing = _packing(start)
         if packing is not None:
             with damaged(path), import_module(packing).open(file) as packed:
-                content = packed.read()
-            with io.BytesIO(content) as unpacked:
-                if content[:6] != b"SIMPLE":
+                content = packed.read(6)
+                if content != b"SIMPLE":  # before all of whatever it is is unpacked
                     raise InputError(f"{path}: what is compressed in it is not a FITS file")
+                content += packed.read()
+            with io.BytesIO(content) as unpacked:
                 yield unpacked
         elif start != b"SIMPLE":
             for magic, program in _NOT_UNPACKED.items():
@@ -181,10 +198,14 @@ def hdu_label(path: str, hdus: fits.HDUList, hdu: Any) -> str:
 
 def is_image(hdu: Any) -> bool:
     """Whether an HDU holds a 2-D image (leading axes of length 1 do not count)."""
-    if not getattr(hdu, "is_image", False):
-        return False
-    shape = hdu.shape
+    shape = _shape(hdu)
     return len(shape) >= 2 and all(n == 1 for n in shape[:-2]) and min(shape[-2:]) > 0
+
+
+def _shape(hdu: Any) -> tuple[int, ...]:
+    """Of the array in an HDU; empty if that is no image, or none of which astropy can make anything."""
+    shape = getattr(hdu, "shape", ()) if getattr(hdu, "is_image", False) else ()
+    return tuple(shape) if all(isinstance(n, int) for n in shape) else ()
 
 
 def select_hdu(path: str, hdus: fits.HDUList, extension: Extension) -> Any:
@@ -223,13 +244,18 @@ def read_array(hdus: fits.HDUList, hdu: Any, name: str) -> Array:
     InputError
         If the HDU holds no image or cannot be read.
     """
-    if not getattr(hdu, "is_image", False) or not hdu.shape:
+    if not _shape(hdu):
         raise InputError(f"{name}: holds no image")
     with damaged(name):
         array = np.array(hdu.data, dtype=np.float64)
     while array.ndim > 2 and len(array) == 1:
         array = array[0]
     return array
+
+
+def column_names(table: Any) -> list[str]:
+    """Names of the columns of a table; empty of one that has none."""
+    return [name or "" for name in table.columns.names]
 
 
 def holds_integers(hdu: Any) -> bool:
@@ -255,7 +281,7 @@ def image_plane(path: str, hdus: fits.HDUList, hdu: Any) -> Plane:
     """
     name = hdu_label(path, hdus, hdu)
     if not is_image(hdu):
-        shape = " x ".join(str(n) for n in hdu.shape[::-1]) if getattr(hdu, "is_image", False) else ""
+        shape = " x ".join(str(n) for n in _shape(hdu)[::-1])
         raise InputError(f"{name}: holds no 2-D image" + (f" but an array of {shape}" if shape else ""))
     extent = (int(hdu.shape[-2]), int(hdu.shape[-1]))
     header = hdu.header

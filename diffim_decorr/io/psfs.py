@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
-from diffim_decorr.io.hdus import damaged, hdu_label, is_image, open_fits, read_array, select_hdu, split_spec
+from diffim_decorr.io.hdus import (
+    column_names,
+    damaged,
+    hdu_label,
+    is_image,
+    open_fits,
+    read_array,
+    select_hdu,
+    split_spec,
+)
 from diffim_decorr.io.headers import parent_origin
 from diffim_decorr.kernels.coefficients import PolynomialCoefficients
 from diffim_decorr.kernels.grid import GridCoefficients, on_grid
@@ -186,7 +195,7 @@ def _grid(cube: Array, path: str, hdus: fits.HDUList, hdu: Any) -> Array | Spati
 
 
 def _has_positions(table: Any) -> bool:
-    return {"X", "Y"} <= {name.upper() for name in table.columns.names}
+    return {"X", "Y"} <= {name.upper() for name in column_names(table)}
 
 
 def _is_psfex(hdu: Any) -> bool:

@@ -17,7 +17,7 @@ _LONGEST_HEADER = 10_000  # blocks
 # The END card; as astropy does, one that is followed by NUL, a comment or the like instead of blanks is taken for it.
 _END = re.compile(rb"END( {77}| {0,76}[^ A-Z0-9_-])", re.DOTALL)
 # The cards that say where an HDU ends.
-_STRUCTURE = re.compile(rb"(BITPIX|NAXIS\d{0,3}|[PG]COUNT|GROUPS) *$")
+_STRUCTURE = re.compile(rb"(BITPIX|NAXIS\d{0,3}|[PG]COUNT|GROUPS|TFIELDS) *$")
 
 
 def check_structure(path: str, file: BinaryIO) -> None:
@@ -85,6 +85,8 @@ def _extent(header: bytes, where: str) -> tuple[list[int], int]:
         raise InputError(f"{where}: damaged FITS file (BITPIX = {bitpix} is none of {', '.join(map(str, DTYPES))})")
     if not 0 <= naxis <= 999:
         raise InputError(f"{where}: damaged FITS file (NAXIS = {naxis} is not from 0 to 999)")
+    if not 0 <= number("TFIELDS", 0) <= 999:
+        raise InputError(f"{where}: damaged FITS file (TFIELDS = {number('TFIELDS')} is not from 0 to 999)")
     shape = [number(f"NAXIS{k + 1}") for k in range(naxis)]
     heap, groups = number("PCOUNT", 0), number("GCOUNT", 1)
     for key, value in (*((f"NAXIS{k + 1}", n) for k, n in enumerate(shape)), ("PCOUNT", heap), ("GCOUNT", groups)):

@@ -13,7 +13,7 @@ from diffim_decorr.fft import inverse_near
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.masks import any_of
-from diffim_decorr.noise.correlation import on_grid, power_of, transforms
+from diffim_decorr.noise.correlation import lagged_products, on_grid, power_of, transforms
 from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.robust import level_of, median, standard_deviation
 
@@ -59,6 +59,13 @@ class ChosenPixels:
     def pixels(self) -> int:
         """How many they are."""
         return sum(int(use.sum()) for use in self.use)
+
+    @property
+    def fewest_pairs(self) -> int:
+        """The pairs of them at the lag at which there are fewest, which tell errors: a checkerboard has few at some."""
+        with ThreadPoolExecutor(self.threads) as pool:
+            pairs = pool.map(lambda use: lagged_products(use[None].astype(np.float32), LAG), self.use)
+            return int(np.sum(list(pairs), axis=0).min())
 
     def half(self, halves: Halves) -> ChosenPixels:
         """Those of the half that is calibrated on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,10 @@ def test_one_of_two_options_is_in_the_file(folder: Path) -> None:
 def test_option_file_that_is_not_there(folder: Path) -> None:
     refused(folder, "options.toml: cannot be read: No such file", "run", *INPUTS, "--config", "options.toml", status=2)
     refused(folder, ".: cannot be read: Is a directory", "run", *INPUTS, "--config", ".", status=2)
+
+
+def test_files_without_end(folder: Path) -> None:
+    """Devices and pipes are refused before they are read."""
+    os.mkfifo(folder / "pipe.toml")
+    for name in ("/dev/zero", "pipe.toml"):
+        refused(folder, f"{name}: is not a regular file", "run", *INPUTS, "--config", name, status=2)

@@ -181,6 +181,17 @@ def test_standard_input_and_config(night: Path) -> None:
     assert outcomes_in(night / "r.jsonl")["2/out.fits"]["run"]["mode"] == "spatial"
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no such device")
+def test_nobody_who_could_be_told(night: Path) -> None:
+    """The work is done all the same."""
+    with open("/dev/full", "w") as full:
+        line = [*COMMAND, "batch", "night.csv"]
+        done = subprocess.run(line, cwd=night, env=ENVIRONMENT, stdout=full, stderr=full, check=False)
+    assert done.returncode == 5
+    assert {f"{k}/out.fits" for k in (0, 2, 4)} <= paths_of(night)
+    assert len(outcomes_in(night / "night.results.jsonl")) == 5
+
+
 def test_log(night: Path) -> None:
     _batch(night, "night.csv", "--log", "night.log", "-q", status=5)
     log = (night / "night.log").read_text()

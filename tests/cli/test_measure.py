@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from support.command import decorr, refused, succeed
+from support.data import HOTPANTS, needs_hotpants
 from support.files import INPUTS, verified
 from support.kernels import gaussian
 
@@ -55,6 +56,33 @@ def test_many_outputs_and_the_tables_of_peaks(folder: Path) -> None:
     assert succeed(folder, "measure", "out.fits", "peaks.ecsv", "--skip-existing").stderr.endswith("exists already\n")
     quiet = succeed(folder, "measure", "out.fits", "peaks.ecsv", "--overwrite", "-q")
     assert (quiet.stdout, quiet.stderr) == ("", "")
+
+
+@needs_hotpants
+def test_from_hotpants_to_a_list_of_candidates(tmp_path: Path) -> None:
+    """The lines of the documentation; sources that were added are in the list, with their fluxes."""
+    places = [(500, 350), (700, 500), (250, 420)]
+    for name in ("sci", "diff_ko2"):
+        with fits.open(HOTPANTS / f"{name}.fits") as hdus:
+            psf = fits.getdata(HOTPANTS / "sci_psf.fits").astype(float)
+            half = psf.shape[0] // 2
+            for x, y in places:
+                hdus[0].data[y - half : y + half + 1, x - half : x + half + 1] += (3000 * psf / psf.sum()).astype("f4")
+            hdus.writeto(tmp_path / f"{name}.fits")
+    files = {name: HOTPANTS / f"{name}.fits" for name in ("tmpl", "sci_noise", "tmpl_noise", "sci_psf")}
+    done = decorr(
+        tmp_path, "run", "sci.fits", files["tmpl"], "diff_ko2.fits", "--sci-noise", files["sci_noise"], "--tmpl-noise",
+        files["tmpl_noise"], "--psf", files["sci_psf"], "--spatial", "-o", "white.fits", "-q", timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    maps = ("-o", "maps.fits", "--peaks", 5, "--table", "candidates.ecsv", "--sci", "sci.fits", "-q")
+    done = decorr(tmp_path, "snr", "white.fits", *maps, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = Table.read(tmp_path / "candidates.ecsv")
+    for x, y in places:
+        row = found[np.argmin(np.hypot(found["x"] - x, found["y"] - y))]
+        assert np.hypot(row["x"] - x, row["y"] - y) < 5 * row["x_err"]
+        assert abs(row["flux"] - 3000) < 5 * row["flux_err"]
 
 
 def test_refusals(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import gzip
 import os
 import re
 import resource
@@ -209,3 +210,44 @@ def test_files_are_closed(path: Path, tmp_path: Path) -> None:
     if os.path.isdir("/proc/self/fd"):
         links = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
         assert str(path) not in links
+
+
+# Damage that astropy finds late
+
+
+@pytest.mark.parametrize("count", ["-1", "1000", "999999999999"])
+def test_numbers_of_columns_that_cannot_be(path: Path, count: str) -> None:
+    fits.BinTableHDU.from_columns([fits.Column("A", "D", array=[1.0])]).writeto(path)
+    replace_card(path, "TFIELDS", f"TFIELDS = {count:>20}")
+    with (
+        pytest.raises(InputError, match=rf"\[1\]: damaged FITS file \(TFIELDS = {count} is not from 0 to 999\)"),
+        open_fits(path),
+    ):
+        pass
+
+
+def test_headers_without_an_end(path: Path) -> None:
+    """Behind the HDUs whose structure is whole, where astropy looks for more only when it is asked for one."""
+    write_hdus(path, image_hdu(IMAGE))
+    with path.open("ab") as file:
+        file.write(b"nothing".ljust(2880) * 2)
+    with pytest.raises(InputError, match=r"damaged FITS file \(Header missing END card"), open_fits(path) as hdus:
+        list(hdus)
+
+
+def test_what_the_system_says_is_no_damage(path: Path) -> None:
+    write_hdus(path, image_hdu(IMAGE))
+    with pytest.raises(FileNotFoundError), open_fits(path):
+        open(path.with_name("other"))  # noqa: SIM115
+
+
+@pytest.mark.parametrize("packing", [gzip, bz2])
+def test_what_is_packed_is_looked_at_before_it_is_unpacked(path: Path, packing: Any) -> None:
+    """Zeros without end take no memory."""
+    with packing.open(path, "wb") as file:
+        for _ in range(150):
+            file.write(bytes(1_000_000))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="what is compressed in it is not a FITS file"), open_fits(path):
+        pass
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000

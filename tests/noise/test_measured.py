@@ -189,3 +189,19 @@ def test_a_pedestal_does_not_mix_with_a_variance_that_varies() -> None:
     assert raised.svar == pytest.approx(plain.svar, rel=1e-3)
     assert raised.calibration == pytest.approx(plain.calibration, rel=2e-3)
     assert runs[1].qa.snr_std == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_chance_on_half_of_a_small_image_is_not_whitened(seed: int) -> None:
+    """A checkerboard has half as many pairs of pixels at some lags as it has pixels: what they have in common by chance
+    is more, and a filter made of it would reach over all of the image."""
+    rng = np.random.default_rng(seed)
+    kernels = gaussian(9, 0.65), box(0.3)
+    grown = 300
+    images = [fftconvolve(rng.normal(size=(grown, grown)), by, "same")[22:-22, 22:-22] for by in kernels]
+    kernel = gaussian(13, 1.4)
+    inputs = [Exposure(image, 1.0, name=name) for image, name in zip(images, ("science", "template"), strict=True)]
+    difference = Exposure(images[0] - convolved(images[1], kernel), name="difference")
+    result = decorrelate(*inputs, difference, kernel, noise="measured", threads=1)
+    assert result.record.noise.residual_max_abs_rho is None
+    assert result.record.psi.half_width < 60

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from diffim_decorr.difference.matching import MatchingKernel, check_kernel_images
 from diffim_decorr.errors import InputError
 from diffim_decorr.io.atomic import write_hdus
-from diffim_decorr.io.hdus import damaged
+from diffim_decorr.io.hdus import column_names, damaged
 from diffim_decorr.io.kernels.source import Format, Source
 from diffim_decorr.kernels.compress import compact
 from diffim_decorr.kernels.grid import GridCoefficients
@@ -62,7 +62,7 @@ def write_grid_kernel(
 def _positions(source: Source) -> Any:
     """The table of positions."""
     tables = (hdu for hdu in source.hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU))
-    return next((hdu for hdu in tables if {"X", "Y"} <= {name.upper() for name in hdu.columns.names}), None)
+    return next((hdu for hdu in tables if {"X", "Y"} <= {name.upper() for name in column_names(hdu)}), None)
 
 
 def _sniff(source: Source) -> bool:

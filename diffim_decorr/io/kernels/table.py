@@ -20,7 +20,7 @@ from diffim_decorr.difference.matching import MatchingKernel
 from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
 from diffim_decorr.io.atomic import write_hdus
-from diffim_decorr.io.hdus import damaged, hdu_label
+from diffim_decorr.io.hdus import column_names, damaged, hdu_label
 from diffim_decorr.io.kernels.source import Format
 from diffim_decorr.kernels.coefficients import PolynomialCoefficients
 from diffim_decorr.kernels.piecewise import PiecewiseCoefficients
@@ -142,13 +142,13 @@ def _cards(
 def _is_table(hdu: Any) -> bool:
     if not isinstance(hdu, fits.BinTableHDU | fits.TableHDU):
         return False
-    names = {name.upper() for name in hdu.columns.names}
+    names = {name.upper() for name in column_names(hdu)}
     return {"DX", "DY"} <= names and any(_TERM.fullmatch(name) for name in names)
 
 
 def _piece(table: Any, where: str) -> SpatialKernel:
     """The kernel that one table describes."""
-    names = [name for name in table.columns.names if _TERM.fullmatch(name)]
+    names = [name for name in column_names(table) if _TERM.fullmatch(name)]
     offsets = [_column(table, name, where) for name in ("DX", "DY")]
     values = np.array([_column(table, name, where) for name in names])
     if not values.size:

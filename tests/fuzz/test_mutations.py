@@ -1,0 +1,202 @@
+"""Inputs with anything wrong in them end well or in one clear line, in bounded time and memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from diffim_decorr import write_grid_kernel
+from support.command import succeed
+from support.files import make_inputs
+from support.kernels import gaussian
+from support.mutations import mutated
+from support.nights import write_csv
+from support.psfs import psfex_file
+
+#: How many cases there are; `make fuzz N=` tries more.
+CASES = int(os.environ.get("DECORR_FUZZ", "120"))
+_FIRST = int(os.environ.get("DECORR_FUZZ_FIRST", "0"))
+_SEED = int(os.environ.get("DECORR_FUZZ_SEED", "1"))
+_SECONDS, _BYTES = 60, 2_000_000_000
+_STEP = 40  # cases of one test
+
+_RUN = ("run", "sci.fits", "tmpl.fits", "diff.fits", "-q", "--overwrite", "-o", "new.fits")
+#: What is spoilt, and with which command it is read.
+INPUTS: list[tuple[str, tuple[str, ...]]] = [
+    ("sci.fits", (*_RUN, "-k", "kernel.fits")),
+    ("tmpl.fits", (*_RUN, "-k", "kernel.fits", "--spatial")),
+    ("diff.fits", (*_RUN, "-k", "kernel.fits")),
+    ("sci.fits", (*_RUN, "-k", "kernel.fits", "--noise", "measured")),
+    ("packed.fits.fz", ("run", "packed.fits.fz", *_RUN[2:], "-k", "kernel.fits")),
+    ("packed.fits.gz", ("run", "packed.fits.gz", *_RUN[2:], "-k", "kernel.fits")),
+    ("kernel.fits", (*_RUN, "-k", "kernel.fits")),
+    ("grid.fits", (*_RUN, "-k", "grid.fits", "--spatial")),
+    ("hotpants.fits", (*_RUN, "-k", "hotpants.fits", "--spatial")),
+    ("table.fits", (*_RUN, "-k", "table.fits", "--spatial")),
+    ("psf.fits", (*_RUN, "-k", "kernel.fits", "--psf", "psf.fits")),
+    ("psfex.psf", (*_RUN, "-k", "kernel.fits", "--psf", "psfex.psf")),
+    ("made.fits", ("apply", "sci.fits", "--psi", "made.fits", "-q", "--overwrite", "-o", "new.fits")),
+    ("made.fits", ("qa", "made.fits", "-q")),
+    ("made.fits", ("config", "made.fits")),
+    ("made.fits", ("rerun", "made.fits", "-q", "--overwrite", "-o", "new.fits")),
+    ("made.fits", ("report", "made.fits", "-q", "--overwrite", "-o", "new.html")),
+    ("hotpants.fits", ("kernel", "show", "hotpants.fits", "--json")),
+    ("grid.fits", ("kernel", "at", "grid.fits", "3", "4", "--overwrite", "-o", "new.fits")),
+    ("table.fits", ("kernel", "convert", "table.fits", "--to", "grid", "--overwrite", "-o", "new.fits")),
+    ("psfex.psf", ("psf", "psfex.psf", "3", "4", "--overwrite", "-o", "new.fits")),
+    ("config.toml", (*_RUN, "-k", "kernel.fits", "--config", "config.toml")),
+    ("stack.toml", (*_RUN, "-k", "kernel.fits", "--inputs", "stack.toml")),
+    ("night.csv", ("batch", "night.csv", "-q", "--emit", "sh")),
+    ("night.ecsv", ("batch", "night.ecsv", "-q", "--emit", "make")),
+    ("night.fits", ("batch", "night.fits", "-q", "--emit", "sh")),
+]
+_TEXTS = (".toml", ".csv", ".ecsv")
+
+_SERVER = """
+import gc, importlib, json, os, pkgutil, resource, signal, sys
+import diffim_decorr
+for module in pkgutil.walk_packages(diffim_decorr.__path__, "diffim_decorr."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+from diffim_decorr.cli import main
+gc.freeze()
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+else:
+    sys.exit()
+job = json.loads(line)
+signal.alarm(job["seconds"])
+resource.setrlimit(resource.RLIMIT_DATA, (job["bytes"], job["bytes"]))
+for number, name in ((1, "stdout"), (2, "stderr")):
+    os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+sys.argv[:] = ["decorr", *job["args"]]
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All inputs, as they should be."""
+    folder = tmp_path_factory.mktemp("good")
+    make_inputs(folder)
+    x, y = (axis.ravel() for axis in np.meshgrid([0.0, 95.0], [0.0, 79.0]))
+    write_grid_kernel(folder / "grid.fits", [gaussian(9, s) for s in (1.2, 1.3, 1.4, 1.5)], x, y)
+    succeed(folder, "simulate", "s", "--size", "80x96", "--kernel-format", "hotpants", "-q")
+    os.rename(folder / "s/kernel.fits", folder / "hotpants.fits")
+    succeed(folder, "kernel", "convert", "hotpants.fits", "--to", "table", "-o", "table.fits")
+    psfex_file(
+        folder / "psfex.psf", np.array([gaussian(15, 2.0), 0.01 * gaussian(15, 3.0), 0.01 * gaussian(15, 1.5)]), 1.0
+    )
+    with fits.open(folder / "sci.fits") as hdus:
+        hdus.writeto(folder / "packed.fits.gz")
+        packed = [fits.CompImageHDU(h.data, h.header, quantize_level=0) for h in hdus[1:4]]
+        fits.HDUList([hdus[0], *packed]).writeto(folder / "packed.fits.fz")
+    succeed(folder, *_RUN, "-k", "grid.fits", "--spatial", "--psf", "psf.fits")
+    os.rename(folder / "new.fits", folder / "made.fits")
+    (folder / "config.toml").write_text(
+        'spatial = true\ntolerance = 1e-4\nbad-planes = ["SAT", "CR"]\nkernel-format = "image"\n'
+    )
+    (folder / "stack.toml").write_text(
+        '[[science]]\nfile = "sci.fits"\n[[template]]\nnoise = 1.5\nkernel = "kernel.fits"\n'
+    )
+    write_csv(folder / "night.csv", [{"science": "sci.fits", "template": "tmpl.fits", "difference": "diff.fits",
+                                      "kernel": "kernel.fits", "spatial": "true", "svar": "4.0"}])  # fmt: skip
+    from astropy.table import Table
+
+    table = Table.read(folder / "night.csv", format="ascii.csv")
+    table.write(folder / "night.ecsv")
+    table.write(folder / "night.fits")
+    return folder
+
+
+class _Server:
+    """Runs commands in a folder, each in a process of its own with limits."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", _SERVER], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+
+    def run(self, *args: str) -> tuple[int, str, str]:
+        job = {"args": args, "seconds": _SECONDS, "bytes": _BYTES}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        status = int(self._process.stdout.readline())
+        return status, *((self._folder / name).read_text(errors="replace") for name in ("stdout", "stderr"))
+
+    def stop(self) -> None:
+        self._process.communicate()
+
+
+@pytest.fixture
+def server(good: Path, tmp_path: Path) -> Any:
+    for path in good.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    running = _Server(tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize("first", range(_FIRST, _FIRST + CASES, _STEP))
+def test_whatever_is_wrong_with_an_input(good: Path, server: _Server, tmp_path: Path, first: int) -> None:
+    wrong = []
+    for case in range(first, min(first + _STEP, _FIRST + CASES)):
+        rng = random.Random(1_000_003 * _SEED + case)
+        name, args = INPUTS[case % len(INPUTS)]
+        content = (good / name).read_bytes()
+        how, spoilt = mutated(content, rng, name.endswith(_TEXTS))
+        (tmp_path / name).write_bytes(spoilt)
+        for made in tmp_path.glob("new.*"):
+            made.unlink()
+        said = _judged(server.run(*args), tmp_path, args)
+        if said:
+            wrong.append(f"{case}: {name} ({how}), {args[0]}: {said}")
+        (tmp_path / name).write_bytes(content)
+    if wrong:
+        pytest.fail("\n".join(wrong))
+
+
+def _judged(done: tuple[int, str, str], folder: Path, args: tuple[str, ...]) -> str:
+    """What is wrong with how a command ended; empty if nothing is."""
+    status, _, err = done
+    if status == -signal.SIGALRM:
+        return f"took longer than {_SECONDS} s"
+    if status not in (0, 2, 3, 4):
+        return f"status {status}: {err.strip()[-300:]}"
+    if "Traceback" in err or any(not c.isprintable() for c in err.replace("\n", "")):
+        return f"says {err[-300:]!r}"
+    left = [path.name for path in folder.iterdir() if ".part" in path.name]
+    if left:
+        return f"leaves {left}"
+    new = folder / "new.fits"
+    if status in (2, 3):
+        if not err.strip():
+            return "says nothing"
+        return "there is an output" if new.exists() else ""
+    if args[0] == "run" and new.exists():
+        with fits.open(new) as hdus:
+            mask, image, variance = (hdus[name].data for name in ("MASK", "IMAGE", "VARIANCE"))
+            told = "DCWARN1" in hdus[0].header
+            seen = mask == 0
+            numbers = np.isfinite(image[seen]).all() and np.isfinite(variance[seen]).all()
+            if not told and (not numbers or (variance[seen] < 0).any()):
+                return "has pixels that are no numbers, and says nothing"
+    return ""
