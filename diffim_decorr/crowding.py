@@ -43,8 +43,8 @@ _DISAGREEMENT, _CORRELATION = 0.1, 0.02
 # Of the difference's noise that may not come from the inputs as the kernel has them, without a question and at all.
 _REMAINDER, _FOREIGN = 0.05, 0.3
 _WINDOWS = 9  # are enough to see that
-# By how much its scatter may change with the light of sources, beyond chance.
-_TREND, _CHANCE = 0.03, 4.0
+_TREND = 0.03  # by how much its scatter may change with the light of sources
+_CHANCE = 4.0  # errors that figures may be off by besides
 # Planes that mark sources do not matter to what has none.
 _OF_SOURCES = ("DETECTED", "DETECTED_NEGATIVE")
 
@@ -70,7 +70,8 @@ def settled_whitening(subtraction: Subtraction, options: Options, record: Record
     if made.fitted is None:
         return made
     disagreement = _disagreement(made, made.fitted)
-    if disagreement > _DISAGREEMENT:
+    # A variance from the median deviation of n Gaussian numbers has an error of 2.33 / √n.
+    if disagreement > _DISAGREEMENT + _CHANCE * 2.33 / np.sqrt(max(made.fitted.pixels, 1)):
         # Nothing that was found with the noise of the inputs holds with the difference's.
         figures, warnings = (record.noise, record.psi), record.warnings[said:]
         del record.warnings[said:]

@@ -110,6 +110,17 @@ def test_few_stars_leave_the_noise_to_the_inputs() -> None:
     assert (scatter, matched) == pytest.approx((1, 1), abs=0.03)
 
 
+def test_chance_is_no_disagreement() -> None:
+    """In the smallest images that noise is measured in, 10 % of the variance is no more than two errors of it."""
+    for seed in range(6):
+        science, template = np.random.default_rng(1000 + seed).normal(size=(2, 90, 90))
+        kernel = gaussian(9, 1.2)
+        difference = Exposure(science - fftconvolve(template, kernel, "same"))
+        inputs = Exposure(science, 1.0), Exposure(template, 1.0)
+        result = decorrelate(*inputs, difference, kernel, noise="measured", half_width=8, threads=1)
+        assert result.record.noise.source == "inputs"
+
+
 @pytest.mark.parametrize(("density", "level"), [(0, 9.0), (10000, 1.0)])
 @pytest.mark.parametrize("wrong", ["narrow", "wide", "other side"])
 def test_a_wrong_kernel_does_not_pass_for_a_crowded_field(wrong: str, density: float, level: float) -> None:
