@@ -40,9 +40,12 @@ def test_jwst_cross_convolution() -> None:
         *exposures, Exposure(difference.astype("f4")), psfs[0], science_kernel=psfs[1], noise="measured"
     )
     assert result.qa.max_abs_rho_before > 0.75
-    assert result.qa.max_abs_rho_after <= 0.10
+    assert result.qa.max_abs_rho_after <= 0.02
     assert result.qa.snr_std == pytest.approx(1, abs=0.03)
-    assert result.record.psi.frequencies_limited == pytest.approx(0.164, abs=0.01)
+    # What is left of the noise is so weak that the difference itself tells it best; nothing but what the kernels make of
+    # the images is in it.
+    assert result.record.noise.source == "difference"
+    assert result.record.noise.unexplained < 1e-3
 
 
 def _without_background(snr: np.ndarray, use: np.ndarray, kernel: SpatialKernel) -> np.ndarray:
