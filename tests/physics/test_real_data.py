@@ -42,8 +42,8 @@ def test_jwst_cross_convolution() -> None:
     assert result.qa.max_abs_rho_before > 0.75
     assert result.qa.max_abs_rho_after <= 0.02
     assert result.qa.snr_std == pytest.approx(1, abs=0.03)
-    # What is left of the noise is so weak that the difference itself tells it best; nothing but what the kernels make of
-    # the images is in it.
+    # What is left of the noise is so weak that the difference itself tells it best; there is nothing in it but what the
+    # kernels make of the images.
     assert result.record.noise.source == "difference"
     assert result.record.noise.unexplained < 1e-3
 
