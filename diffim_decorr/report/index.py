@@ -126,9 +126,9 @@ def _row(row: Mapping[str, Any], names: Sequence[str], index: str) -> Entry:
         and math.isfinite(row[name])
     }  # fmt: skip
     name = str(row["image"])
-    return Entry(
-        name, str(row["verdict"]), str(row["reasons"]), figures, float(row.get("when", math.nan)), _link(name, index)
-    )
+    # What is empty in such a table comes back masked.
+    reasons = "" if row["reasons"] is np.ma.masked else str(row["reasons"])
+    return Entry(name, str(row["verdict"]), reasons, figures, float(row.get("when", math.nan)), _link(name, index))
 
 
 def _link(path: str, index: str) -> str:

@@ -151,6 +151,7 @@ def test_report(night: Path) -> None:
     page = (night / "index.html").read_text()
     for text in ("0/out.fits", "3/out.fits", "no such file", "snr_std", "memory"):
         assert text in page
+    assert ">--<" not in page  # what has no reasons
 
 
 def test_patterns(night: Path) -> None:
