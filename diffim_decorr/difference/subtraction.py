@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from diffim_decorr.difference.matching import MatchingKernel
 from diffim_decorr.difference.programs import program_of, remedy_for_psf, whitened_by
 from diffim_decorr.difference.roles import check_images, check_realisations, doubts
 from diffim_decorr.errors import InputError, OptionError, UsageError
+from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.union import MaskUnion
 from diffim_decorr.images.units import working_unit
@@ -28,6 +30,8 @@ Array = NDArray[Any]
 # The most that a kernel differs from a PSF, of its peak, if it is one.
 _SAME = 1e-3
 _MOST = 0.9
+# Images in tiny units have kernels of large pixels, but none of which squares are beyond all numbers.
+_LARGEST_PIXEL = 1e60
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,6 +298,7 @@ def _check(
             f"{kernel.name}: has {width} x {height} pixels, the images {nx} x {ny}: an image as large is no matching "
             "kernel; give the kernel that the matching program wrote"
         )
+    _check_size(kernel, Box(0, 0, nx, ny))
     flux = _largest_sum(kernel, (ny, nx))
     if not flux > 0:
         raise InputError(
@@ -352,6 +357,19 @@ def _are_alike(kernel: Array, psf: Array) -> bool:
             return False
         both.append(inner / inner.sum())
     return bool(np.abs(both[0] - both[1]).max() <= _SAME * both[1].max())
+
+
+def _check_size(kernel: MatchingKernel, field: Box) -> None:
+    """Refuse what is finite in the file, but not at the corners of the field, or of a region, once it is squared."""
+    spatial = kernel.kernel
+    for box in spatial.boxes or (kernel.field or field,):
+        for x, y in itertools.product((box.x0, box.x1 - 1), (box.y0, box.y1 - 1)):
+            largest = np.abs(spatial.at(x, y)).max()
+            if not largest < _LARGEST_PIXEL:
+                raise InputError(
+                    f"{kernel.name}: has pixels of {largest:.3g} at x {x}, y {y}, which no matching kernel has: the "
+                    "file is damaged"
+                )
 
 
 def _largest_sum(kernel: MatchingKernel, shape: tuple[int, int]) -> float:

@@ -33,6 +33,7 @@ from diffim_decorr.io.hdus import (
     pick,
     quantization_step,
     select_hdu,
+    shape_of,
     split_spec,
 )
 from diffim_decorr.io.headers import last_card, parent_origin, readable_cards
@@ -378,7 +379,7 @@ def _psf_of(path: str, hdus: fits.HDUList, version: int, xy0: tuple[int, int]) -
     if is_lsst_images(hdus):
         return tree_psf(tree_of(path, hdus), path)
     hdu = pick(hdus, "EXTNAME", "PSF", version)
-    if hdu is None or not getattr(hdu, "is_image", False) or len(hdu.shape) < 2:
+    if hdu is None or len(shape_of(hdu)) < 2:
         return None
     return psf_hdu(path, hdus, hdu, xy0)
 

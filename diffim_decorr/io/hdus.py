@@ -39,6 +39,7 @@ __all__ = (
     "quantization_step",
     "read_array",
     "select_hdu",
+    "shape_of",
     "split_spec",
 )
 
@@ -198,11 +199,11 @@ def hdu_label(path: str, hdus: fits.HDUList, hdu: Any) -> str:
 
 def is_image(hdu: Any) -> bool:
     """Whether an HDU holds a 2-D image (leading axes of length 1 do not count)."""
-    shape = _shape(hdu)
+    shape = shape_of(hdu)
     return len(shape) >= 2 and all(n == 1 for n in shape[:-2]) and min(shape[-2:]) > 0
 
 
-def _shape(hdu: Any) -> tuple[int, ...]:
+def shape_of(hdu: Any) -> tuple[int, ...]:
     """Of the array in an HDU; empty if that is no image, or none of which astropy can make anything."""
     shape = getattr(hdu, "shape", ()) if getattr(hdu, "is_image", False) else ()
     return tuple(shape) if all(isinstance(n, int) for n in shape) else ()
@@ -244,7 +245,7 @@ def read_array(hdus: fits.HDUList, hdu: Any, name: str) -> Array:
     InputError
         If the HDU holds no image or cannot be read.
     """
-    if not _shape(hdu):
+    if not shape_of(hdu):
         raise InputError(f"{name}: holds no image")
     with damaged(name):
         array = np.array(hdu.data, dtype=np.float64)
@@ -281,7 +282,7 @@ def image_plane(path: str, hdus: fits.HDUList, hdu: Any) -> Plane:
     """
     name = hdu_label(path, hdus, hdu)
     if not is_image(hdu):
-        shape = " x ".join(str(n) for n in _shape(hdu)[::-1])
+        shape = " x ".join(str(n) for n in shape_of(hdu)[::-1])
         raise InputError(f"{name}: holds no 2-D image" + (f" but an array of {shape}" if shape else ""))
     extent = (int(hdu.shape[-2]), int(hdu.shape[-1]))
     header = hdu.header

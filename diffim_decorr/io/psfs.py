@@ -23,6 +23,7 @@ from diffim_decorr.io.hdus import (
     open_fits,
     read_array,
     select_hdu,
+    shape_of,
     split_spec,
 )
 from diffim_decorr.io.headers import parent_origin
@@ -147,7 +148,7 @@ def _field(hdus: fits.HDUList, hdu: Any, psf: SpatialKernel, name: str) -> Box:
 
 
 def _has_pixels(hdu: Any) -> bool:
-    return bool(getattr(hdu, "is_image", False) and hdu.shape)
+    return bool(shape_of(hdu))
 
 
 def _normalised(images: Array, name: str, as_it_is: bool = False) -> Array:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from diffim_decorr.difference.matching import MatchingKernel
 from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
-from diffim_decorr.io.hdus import hdu_label, read_array
+from diffim_decorr.io.hdus import hdu_label, read_array, shape_of
 from diffim_decorr.io.headers import integer_card, last_card
 from diffim_decorr.io.kernels.source import Format
 from diffim_decorr.kernels.coefficients import (
@@ -138,7 +138,7 @@ def read_sfft(
 
 
 def _is_solution(hdu: Any) -> bool:
-    return bool(getattr(hdu, "is_image", False) and hdu.shape) and all(key in hdu.header for key in _CARDS)
+    return bool(shape_of(hdu)) and all(key in hdu.header for key in _CARDS)
 
 
 def _side(solution: fits.Header, difference: fits.Header | None, where: str) -> Side | None:

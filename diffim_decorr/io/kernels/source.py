@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from diffim_decorr.difference.matching import MatchingKernel
 from diffim_decorr.errors import InputError
-from diffim_decorr.io.hdus import hdu_label, read_array
+from diffim_decorr.io.hdus import hdu_label, read_array, shape_of
 from diffim_decorr.options import KernelFormat
 
 __all__ = ("Format", "Source")
@@ -51,7 +51,7 @@ class Source:
 
     def with_pixels(self) -> Any:
         """The first HDU with pixels, None if there is none."""
-        return next((hdu for hdu in self.named if getattr(hdu, "is_image", False) and hdu.shape), None)
+        return next((hdu for hdu in self.named if shape_of(hdu)), None)
 
     def pixels(self) -> tuple[Array, str]:
         """The pixels of that HDU, without leading axes of length 1, and what to call it."""
