@@ -54,12 +54,10 @@ def separation(one: Header | None, other: Header | None, shape: tuple[int, int])
     if mine == its:
         return 0.0
     with _silently():
-        try:
-            here, there = (_wcs(header) for header in (one, other))
-        except Exception:  # whatever wcslib has to say of such cards
+        both = _alike(one, other)
+        if both is None:
             return None
-        if here is None or there is None or _frame(here) != _frame(there):
-            return None
+        here, there = both
         x, y = (axis.ravel() for axis in np.meshgrid(*(np.linspace(0, n - 1, 3) for n in shape[::-1])))
         begin = _directions(here, x, y)
         size = np.mean([_angles(begin, _directions(here, x + dx, y + dy)) for dx, dy in ((1, 0), (0, 1))], axis=0)
@@ -127,12 +125,10 @@ def pixels_of(one: Header | None, other: Header | None) -> Callable[[Array, Arra
     if not (_sky_cards(one) and _sky_cards(other)):
         return None
     with _silently():
-        try:
-            here, there = (_wcs(header) for header in (one, other))
-        except Exception:  # whatever wcslib has to say of such cards
-            return None
-    if here is None or there is None or _frame(here) != _frame(there):
+        both = _alike(one, other)
+    if both is None:
         return None
+    here, there = both
 
     def places(x: Array, y: Array) -> tuple[Array, Array]:
         with _silently():
@@ -168,6 +164,15 @@ def _wcs(header: Header | None) -> Any:
     ]
     wcs = WCS(NewHeader(cards), naxis=2)
     return wcs if wcs.has_celestial else None
+
+
+def _alike(one: Header | None, other: Header | None) -> tuple[Any, Any] | None:
+    """What two headers say of the sky; None if one cannot be used, or they say it in different systems."""
+    try:
+        here, there = (_wcs(header) for header in (one, other))
+    except Exception:  # whatever wcslib has to say of such cards
+        return None
+    return None if here is None or there is None or _frame(here) != _frame(there) else (here, there)
 
 
 def _frame(wcs: Any) -> tuple[str, str, float]:
