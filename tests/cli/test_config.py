@@ -107,14 +107,14 @@ def test_names_of_files_are_seen_from_the_folder_of_the_file(folder: Path) -> No
     (folder / "conf").mkdir()
     for name in ("kernel", "psf"):
         (folder / f"{name}.fits").rename(folder / "conf" / f"{name}.fits")
-    noise = np.random.default_rng(3).normal(0, 2, SHAPE)
-    fits.writeto(folder / "conf" / "noise.fits", noise)
+    for seed in (3, 4):
+        fits.writeto(folder / "conf" / f"noise{seed}.fits", np.random.default_rng(seed).normal(0, 2, SHAPE))
     (folder / "conf" / "options.toml").write_text(
         f"""
 kernel = "kernel.fits"
 psf = "{folder}/conf/psf.fits"
 noise = "measured"
-sci-noise-image = ["noise.fits", "noise.fits[0]"]
+sci-noise-image = ["noise3.fits", "noise4.fits[0]"]
 output = "../night/made/out.fits"
 """
     )
@@ -122,7 +122,7 @@ output = "../night/made/out.fits"
     header = fits.getheader(folder / "night" / "made" / "out.fits")
     assert header["DCKERNEL"] == "conf/kernel.fits"
     assert header["DCPSF"] == f"{folder}/conf/psf.fits"
-    assert header["DCSCINIM"] == "conf/noise.fits,conf/noise.fits[0]"
+    assert header["DCSCINIM"] == "conf/noise3.fits,conf/noise4.fits[0]"
     # Those that are typed are seen from here.
     refused(folder, "psf.fits: no such file", "run", *INPUTS[:3], "--config", "conf/options.toml", "--psf", "psf.fits")
 
