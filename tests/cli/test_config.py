@@ -123,6 +123,7 @@ output = "../night/made/out.fits"
     assert header["DCKERNEL"] == "conf/kernel.fits"
     assert header["DCPSF"] == f"{folder}/conf/psf.fits"
     assert header["DCSCINIM"] == "conf/noise3.fits,conf/noise4.fits[0]"
+    (folder / "night" / "made" / "out.fits").unlink()
     # Those that are typed are seen from here.
     refused(folder, "psf.fits: no such file", "run", *INPUTS[:3], "--config", "conf/options.toml", "--psf", "psf.fits")
 
