@@ -12,17 +12,37 @@ import math
 import operator
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from diffim_decorr.errors import UsageError
 
-__all__ = ("SEPARATOR", "Declared", "Kind", "Option", "again", "declared", "documented", "option", "unknown_name")
+__all__ = (
+    "SECTIONS",
+    "SEPARATOR",
+    "Declared",
+    "Kind",
+    "Option",
+    "Section",
+    "again",
+    "by_section",
+    "declared",
+    "documented",
+    "option",
+    "unknown_name",
+)
 
 #: Between several texts in one line.
 SEPARATOR = "; "
+#: Topics of options, in the order in which they are listed.
+Section = Literal[
+    "Matching kernel", "Decorrelation kernel", "Images", "Exposures", "PSF and kernel", "Sources", "Noise", "Whitening",
+    "Missing pixels", "Point source", "Fluxes", "Peaks", "Work", "Quality", "Output", "Threads and memory", "Messages",
+    "General",
+]  # fmt: skip
+SECTIONS: tuple[Section, ...] = get_args(Section)
 Kind = Literal["flag", "int", "float", "choice", "names", "files", "point", "shape", "text", "texts"]
 
 
@@ -65,6 +85,10 @@ class Option:
         What a flag is called in the header where it is off and on.
     repeated
         Whether it may be given several times.
+    section
+        The topic that it belongs to; help and documentation list options by topic.
+    writes
+        Whether its value is the name of a file that is written.
     """
 
     name: str
@@ -87,6 +111,8 @@ class Option:
     comment: str = ""
     words: tuple[str, str] | None = None
     repeated: bool = False
+    section: Section = "General"
+    writes: bool = False
 
     @property
     def flag(self) -> str:
@@ -97,6 +123,11 @@ class Option:
     def names_file(self) -> bool:
         """Whether its value is the name of a file that is read."""
         return self.kind in ("text", "files") and self.metavar.startswith("FILE")
+
+    @property
+    def names_path(self) -> bool:
+        """Whether its value is the name of a file, or a list of them."""
+        return self.names_file or self.writes
 
     @property
     def words_to_choose(self) -> tuple[str, ...]:
@@ -269,7 +300,7 @@ def option(default: Any, help: str, **more: Any) -> Any:
 # What the option of another command has in common with this one.
 _KEPT = (
     "low", "high", "positive", "infinite", "metavar", "flags", "short", "unset", "card", "comment", "words", "required",
-    "repeated",
+    "repeated", "section", "writes",
 )  # fmt: skip
 
 
@@ -341,6 +372,17 @@ def _wrapped(text: str) -> list[str]:
     from textwrap import wrap
 
     return wrap(text, 112, initial_indent=8 * " ", subsequent_indent=8 * " ")
+
+
+_Listed = TypeVar("_Listed")
+
+
+def by_section(listed: Iterable[_Listed], section: Callable[[_Listed], Section]) -> dict[Section, list[_Listed]]:
+    """Things by the topic that they belong to, the topics in their order."""
+    found: dict[Section, list[_Listed]] = {topic: [] for topic in SECTIONS}
+    for one in listed:
+        found[section(one)].append(one)
+    return {topic: those for topic, those in found.items() if those}
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:

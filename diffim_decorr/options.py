@@ -18,6 +18,7 @@ __all__ = (
     "REPLACED_PLANES",
     "SIDES",
     "UNUSABLE_PLANES",
+    "WARP",
     "ApplyOptions",
     "CalibrateName",
     "CommandOptions",
@@ -41,8 +42,10 @@ LayoutName = Literal["lsst", "sci-err-dq", "flat"]
 NoiseModelName = Literal["white", "measured", "local"]
 CalibrateName = Literal["none", "global", "local"]
 
+#: What is said of a resampling: its kind, and a file.
+WARP = "KIND:NATIVE"
 _WARP = r"(bilinear|lanczos3|lanczos4|cubic|drizzle,(\d+\.?\d*|\.\d+)):.+"
-_WARP_FORM = "KIND:NATIVE, with a KIND of bilinear, lanczos3, lanczos4, cubic or drizzle,PIXFRAC, and a FITS file"
+_WARP_FORM = f"{WARP}, with a KIND of bilinear, lanczos3, lanczos4, cubic or drizzle,PIXFRAC, and a FITS file"
 
 # Left out of statistics, as in LSST's DecorrelateALKernelConfig.ignoreMaskPlanes.
 BAD_PLANES = ("INTRP", "EDGE", "DETECTED", "SAT", "CR", "BAD", "NO_DATA", "DETECTED_NEGATIVE")
@@ -65,6 +68,7 @@ class Options(Declared):
         card="DCMODE",
         comment="decorrelation kernel over the field",
         words=("constant", "spatial"),
+        section="Whitening",
     )
     kernel_at: tuple[float, float] | None = option(
         None,
@@ -73,6 +77,7 @@ class Options(Declared):
         unset="centre",
         card="DCKAT",
         comment="[pixel] where a constant kernel was to be taken",
+        section="Whitening",
     )
     convolved: Side | None = option(
         None,
@@ -80,6 +85,7 @@ class Options(Declared):
         unset="auto",
         card="DCOCONV",
         comment="image convolved, as asked for",
+        section="Matching kernel",
     )
     noise: NoiseModelName = option(
         "white",
@@ -87,6 +93,7 @@ class Options(Declared):
         "field as resampling made it (--sci-warp, --tmpl-warp).",
         card="DCNOISE",
         comment="noise model of the inputs",
+        section="Noise",
     )
     calibrate: CalibrateName | None = option(
         None,
@@ -95,12 +102,14 @@ class Options(Declared):
         unset="auto",
         card="DCOVCAL",
         comment="calibration of the variance asked for",
+        section="Noise",
     )
     score: bool = option(
         False,
         "DIFF is a likelihood image; needs --pre-conv-kernel.",
         card="DCSCORE",
         comment="likelihood image",
+        section="Matching kernel",
     )
     svar: float | None = option(
         None,
@@ -110,6 +119,7 @@ class Options(Declared):
         unset="measured",
         card="DCOSVAR",
         comment="science background variance asked for",
+        section="Noise",
     )
     tvar: float | None = option(
         None,
@@ -119,6 +129,7 @@ class Options(Declared):
         unset="measured",
         card="DCOTVAR",
         comment="template background variance asked for",
+        section="Noise",
     )
     sci_gain: float | None = option(
         None,
@@ -128,6 +139,7 @@ class Options(Declared):
         metavar="G",
         card="DCOSGAIN",
         comment="science gain given",
+        section="Noise",
     )
     sci_read_noise: float | None = option(
         None,
@@ -136,6 +148,7 @@ class Options(Declared):
         metavar="R",
         card="DCOSRDN",
         comment="[electron] science read noise given",
+        section="Noise",
     )
     tmpl_gain: float | None = option(
         None,
@@ -144,6 +157,7 @@ class Options(Declared):
         metavar="G",
         card="DCOTGAIN",
         comment="template gain given",
+        section="Noise",
     )
     tmpl_read_noise: float | None = option(
         None,
@@ -152,6 +166,7 @@ class Options(Declared):
         metavar="R",
         card="DCOTRDN",
         comment="[electron] template read noise given",
+        section="Noise",
     )
     background: int | None = option(
         None,
@@ -163,6 +178,7 @@ class Options(Declared):
         unset="none",
         card="DCBKGPX",
         comment="[pixel] cells of the background taken off",
+        section="Images",
     )
     template_warp_factor: float = option(
         1.0,
@@ -173,6 +189,7 @@ class Options(Declared):
         metavar="F",
         card="DCTWARPF",
         comment="factor in the template's variances",
+        section="Noise",
     )
     bad_planes: tuple[str, ...] = option(
         BAD_PLANES,
@@ -180,6 +197,7 @@ class Options(Declared):
         metavar="A,B,…",
         card="DCBADPL",
         comment="planes left out of statistics",
+        section="Missing pixels",
     )
     replace_planes: tuple[str, ...] = option(
         REPLACED_PLANES,
@@ -187,12 +205,14 @@ class Options(Declared):
         metavar="A,B,…",
         card="DCREPPL",
         comment="planes replaced",
+        section="Missing pixels",
     )
     variance: Literal["full", "estimate"] = option(
         "full",
         "Convolve the variance planes, or take their weighted sum.",
         card="DCVPROP",
         comment="propagation of the variance planes",
+        section="Whitening",
     )
     node_spacing: float = option(
         256.0,
@@ -201,6 +221,7 @@ class Options(Declared):
         metavar="PX",
         card="DCNSPACE",
         comment="[pixel] node spacing asked for",
+        section="Whitening",
     )
     tolerance: float = option(
         1e-3,
@@ -210,6 +231,7 @@ class Options(Declared):
         metavar="F",
         card="DCTOLER",
         comment="bound of the rms error / noise",
+        section="Whitening",
     )
     half_width: int | None = option(
         None,
@@ -220,6 +242,7 @@ class Options(Declared):
         unset="by the tolerance",
         card="DCOHWID",
         comment="[pixel] half width asked for",
+        section="Whitening",
     )
     max_gain: float = option(
         1e4,
@@ -229,6 +252,7 @@ class Options(Declared):
         metavar="F",
         card="DCMXGAIN",
         comment="limit of the filter's gain",
+        section="Whitening",
     )
     bad_fraction: float = option(
         0.01,
@@ -238,6 +262,7 @@ class Options(Declared):
         metavar="F",
         card="DCBADFRC",
         comment="fraction of psi on bad pixels that flags",
+        section="Missing pixels",
     )
     threads: int | None = option(
         None,
@@ -248,6 +273,7 @@ class Options(Declared):
         unset="all cores",
         card="DCTHREAD",
         comment="threads asked for",
+        section="Threads and memory",
     )
     max_memory: float = option(
         800.0,
@@ -257,6 +283,7 @@ class Options(Declared):
         metavar="MB",
         card="DCMAXMEM",
         comment="[Mbyte] memory that it may take",
+        section="Threads and memory",
     )
 
     def check(self) -> None:
@@ -295,6 +322,7 @@ class InputOptions(Declared):
         short="-k",
         metavar="FILE",
         card="DCKERNEL",
+        section="Matching kernel",
     )
     kernel_format: KernelFormat | None = option(
         None,
@@ -302,30 +330,50 @@ class InputOptions(Declared):
         unset="by what is in it",
         card="DCOKFORM",
         comment="kernel format asked for",
+        section="Matching kernel",
     )
-    sci_variance: str | None = option(None, "Variance image of SCI.", metavar="FILE", card="DCSCIVAR")
-    sci_noise: str | None = option(None, "Standard deviation image of SCI.", metavar="FILE", card="DCSCISIG")
-    sci_weight: str | None = option(None, "Inverse variance image of SCI.", metavar="FILE", card="DCSCIWGT")
-    tmpl_variance: str | None = option(None, "Variance image of TMPL.", metavar="FILE", card="DCTMPVAR")
-    tmpl_noise: str | None = option(None, "Standard deviation image of TMPL.", metavar="FILE", card="DCTMPSIG")
-    tmpl_weight: str | None = option(None, "Inverse variance image of TMPL.", metavar="FILE", card="DCTMPWGT")
-    sci_mask: str | None = option(None, "Mask of SCI.", metavar="FILE", card="DCSCIMSK")
-    tmpl_mask: str | None = option(None, "Mask of TMPL.", metavar="FILE", card="DCTMPMSK")
-    diff_mask: str | None = option(None, "Mask of DIFF.", metavar="FILE", card="DCDIFMSK")
+    sci_variance: str | None = option(None, "Variance image of SCI.", metavar="FILE", card="DCSCIVAR", section="Images")
+    sci_noise: str | None = option(
+        None, "Standard deviation image of SCI.", metavar="FILE", card="DCSCISIG", section="Images"
+    )
+    sci_weight: str | None = option(
+        None, "Inverse variance image of SCI.", metavar="FILE", card="DCSCIWGT", section="Images"
+    )
+    tmpl_variance: str | None = option(
+        None, "Variance image of TMPL.", metavar="FILE", card="DCTMPVAR", section="Images"
+    )
+    tmpl_noise: str | None = option(
+        None, "Standard deviation image of TMPL.", metavar="FILE", card="DCTMPSIG", section="Images"
+    )
+    tmpl_weight: str | None = option(
+        None, "Inverse variance image of TMPL.", metavar="FILE", card="DCTMPWGT", section="Images"
+    )
+    sci_mask: str | None = option(None, "Mask of SCI.", metavar="FILE", card="DCSCIMSK", section="Images")
+    tmpl_mask: str | None = option(None, "Mask of TMPL.", metavar="FILE", card="DCTMPMSK", section="Images")
+    diff_mask: str | None = option(None, "Mask of DIFF.", metavar="FILE", card="DCDIFMSK", section="Images")
     sci_noise_image: tuple[str, ...] | None = option(
         None,
         "Pure noise that was resampled like SCI, one or several realisations: its noise is measured on these.",
         metavar="FILE[,FILE…]",
         card="DCSCINIM",
+        section="Noise",
     )
     tmpl_noise_image: tuple[str, ...] | None = option(
-        None, "The same of TMPL.", metavar="FILE[,FILE…]", card="DCTMPNIM"
+        None, "The same of TMPL.", metavar="FILE[,FILE…]", card="DCTMPNIM", section="Noise"
     )
     pre_conv_kernel: str | None = option(
-        None, "The science image was convolved with this first.", metavar="FILE", card="DCPRECON"
+        None,
+        "The science image was convolved with this first.",
+        metavar="FILE",
+        card="DCPRECON",
+        section="Matching kernel",
     )
     sci_kernel: str | None = option(
-        None, "The science image was convolved with this (cross-convolution).", metavar="FILE", card="DCSCIKRN"
+        None,
+        "The science image was convolved with this (cross-convolution).",
+        metavar="FILE",
+        card="DCSCIKRN",
+        section="Matching kernel",
     )
     sci_kernel_format: KernelFormat | None = option(
         None,
@@ -333,9 +381,10 @@ class InputOptions(Declared):
         unset="by what is in it",
         card="DCOSKFRM",
         comment="format of that kernel asked for",
+        section="Matching kernel",
     )
     inputs: str | None = option(
-        None, "The images that were stacked on each side.", metavar="FILE.toml", card="DCINPUTS"
+        None, "The images that were stacked on each side.", metavar="FILE.toml", card="DCINPUTS", section="Images"
     )
     sci_warp: tuple[str, ...] = option(
         (),
@@ -344,9 +393,10 @@ class InputOptions(Declared):
         repeated=True,
         pattern=_WARP,
         form=_WARP_FORM,
-        metavar="KIND:NATIVE",
+        metavar=WARP,
         card="DCSWARP",
         comment="how the science image was resampled",
+        section="Noise",
     )
     tmpl_warp: tuple[str, ...] = option(
         (),
@@ -354,9 +404,10 @@ class InputOptions(Declared):
         repeated=True,
         pattern=_WARP,
         form=_WARP_FORM,
-        metavar="KIND:NATIVE",
+        metavar=WARP,
         card="DCTWARP",
         comment="how the template was resampled",
+        section="Noise",
     )
     psf: str | None = option(
         None,
@@ -364,6 +415,7 @@ class InputOptions(Declared):
         metavar="FILE",
         unset="the input's, if it has one",
         card="DCPSF",
+        section="Images",
     )
     dq_bad: str | None = option(
         None,
@@ -374,6 +426,7 @@ class InputOptions(Declared):
         unset="by the survey",
         card="DCODQBAD",
         comment="bits that make a pixel bad",
+        section="Images",
     )
     ext: str | None = option(
         None,
@@ -382,12 +435,14 @@ class InputOptions(Declared):
         unset="by the layout",
         card="DCOEXT",
         comment="HDU asked for",
+        section="Images",
     )
     all_ext: bool = option(
         False,
         "Process every exposure of DIFF, as CCDs of a mosaic, into one output.",
         card="DCOALLEX",
         comment="every exposure asked for",
+        section="Images",
     )
 
     @property
@@ -424,21 +479,27 @@ class OutputOptions(Declared):
         short="-o",
         metavar="OUT",
         unset="DIFF's name with _decorr before its ending",
+        section="Output",
+        writes=True,
     )
     layout: LayoutName = option(
         "lsst",
         "HDUs of the output: IMAGE, MASK, VARIANCE; SCI, ERR, DQ; or each plane in a file of its own.",
         card="DCOLAYOU",
         comment="layout of the output",
+        section="Output",
     )
     write_background: bool = option(
         False,
         "Store the background that --background has taken off.",
         card="DCOWBKG",
         comment="background to be stored",
+        section="Output",
     )
-    overwrite: bool = option(False, "Replace an existing output.")
-    skip_existing: bool = option(False, "Do nothing where the output exists already; the status is 0.")
+    overwrite: bool = option(False, "Replace an existing output.", section="Output")
+    skip_existing: bool = option(
+        False, "Do nothing where the output exists already; the status is 0.", section="Output"
+    )
 
     def check(self) -> None:
         if self.overwrite and self.skip_existing:
@@ -450,16 +511,32 @@ class OutputOptions(Declared):
 class CommandOptions(Declared):
     """What a command tells its user. Nothing of the result depends on these."""
 
-    json: bool = option(False, "Print one JSON object.")
-    quiet: bool = option(False, "Print nothing but errors.", short="-q")
-    verbose: bool = option(False, "Also print how the result was made.", short="-v")
-    strict: bool = option(False, "End with status 4 if the verdict is fail; the output is written all the same.")
-    plot: str | None = option(
-        None, "Also draw what was found of the result on one page, as PNG, PDF or SVG.", metavar="PICTURE"
+    json: bool = option(False, "Print one JSON object.", section="Messages")
+    quiet: bool = option(False, "Print nothing but errors.", short="-q", section="Messages")
+    verbose: bool = option(False, "Also print how the result was made.", short="-v", section="Messages")
+    strict: bool = option(
+        False, "End with status 4 if the verdict is fail; the output is written all the same.", section="Quality"
     )
-    report: str | None = option(None, "Also write a page with figures and pictures of the result.", metavar="PAGE.html")
+    plot: str | None = option(
+        None,
+        "Also draw what was found of the result on one page, as PNG, PDF or SVG.",
+        metavar="PICTURE",
+        section="Quality",
+        writes=True,
+    )
+    report: str | None = option(
+        None,
+        "Also write a page with figures and pictures of the result.",
+        metavar="PAGE.html",
+        section="Quality",
+        writes=True,
+    )
     snr: str | None = option(
-        None, "Also write maps of flux, error and S/N of point sources, as decorr snr does.", metavar="MAPS.fits"
+        None,
+        "Also write maps of flux, error and S/N of point sources, as decorr snr does.",
+        metavar="MAPS.fits",
+        section="Output",
+        writes=True,
     )
 
 
@@ -469,7 +546,12 @@ class ApplyOptions(Declared):
     """How a companion image is to be convolved with the kernel of a run."""
 
     psi: str = option(
-        None, "Output of decorr run, which holds the kernel.", required=True, metavar="FILE", card="DCPSI"
+        None,
+        "Output of decorr run, which holds the kernel.",
+        required=True,
+        metavar="FILE",
+        card="DCPSI",
+        section="Decorrelation kernel",
     )
     at: tuple[float, float] | None = option(
         None,
@@ -479,14 +561,25 @@ class ApplyOptions(Declared):
         unset="all over the field",
         card="DCAT",
         comment="[pixel] position in the field, 0-based",
+        section="Decorrelation kernel",
     )
-    variance: str | None = option(None, "Variance image of IMAGE.", metavar="FILE", card="DCIMGVAR")
-    noise: str | None = option(None, "Standard deviation image of IMAGE.", metavar="FILE", card="DCIMGSIG")
-    weight: str | None = option(None, "Inverse variance image of IMAGE.", metavar="FILE", card="DCIMGWGT")
+    variance: str | None = option(None, "Variance image of IMAGE.", metavar="FILE", card="DCIMGVAR", section="Images")
+    noise: str | None = option(
+        None, "Standard deviation image of IMAGE.", metavar="FILE", card="DCIMGSIG", section="Images"
+    )
+    weight: str | None = option(
+        None, "Inverse variance image of IMAGE.", metavar="FILE", card="DCIMGWGT", section="Images"
+    )
     mask: str | None = option(
-        None, "Mask of IMAGE; the run's output for what the run replaced.", metavar="FILE", card="DCIMGMSK"
+        None,
+        "Mask of IMAGE; the run's output for what the run replaced.",
+        metavar="FILE",
+        card="DCIMGMSK",
+        section="Images",
     )
-    psf: str | None = option(None, "PSF image of IMAGE; the corrected PSF is written.", metavar="FILE", card="DCIMGPSF")
+    psf: str | None = option(
+        None, "PSF image of IMAGE; the corrected PSF is written.", metavar="FILE", card="DCIMGPSF", section="Images"
+    )
     replace_planes: tuple[str, ...] | None = again(Options, "replace_planes", default=None, unset="the run's")
     bad_fraction: float | None = again(Options, "bad_fraction", default=None, unset="the run's")
     threads: int | None = again(Options, "threads")
@@ -513,18 +606,21 @@ class ApplyOptions(Declared):
 class QaOptions(Declared):
     """What is known of an image whose noise is to be judged, besides the image."""
 
-    variance: str | None = option(None, "Variance image of IMAGE.", metavar="FILE")
-    noise: str | None = option(None, "Standard deviation image of IMAGE.", metavar="FILE")
-    weight: str | None = option(None, "Inverse variance image of IMAGE.", metavar="FILE")
-    mask: str | None = option(None, "Mask of IMAGE.", metavar="FILE")
-    psf: str | None = option(None, "PSF of IMAGE, for the matched filter.", metavar="FILE")
-    before: str | None = option(None, "The difference before it was decorrelated.", metavar="DIFF")
-    sci: str | None = option(None, "The science image: where sources are, and what is left of them.", metavar="FILE")
-    tmpl: str | None = option(None, "The template: where sources are.", metavar="FILE")
+    variance: str | None = option(None, "Variance image of IMAGE.", metavar="FILE", section="Images")
+    noise: str | None = option(None, "Standard deviation image of IMAGE.", metavar="FILE", section="Images")
+    weight: str | None = option(None, "Inverse variance image of IMAGE.", metavar="FILE", section="Images")
+    mask: str | None = option(None, "Mask of IMAGE.", metavar="FILE", section="Images")
+    psf: str | None = option(None, "PSF of IMAGE, for the matched filter.", metavar="FILE", section="Images")
+    before: str | None = option(None, "The difference before it was decorrelated.", metavar="FILE", section="Images")
+    sci: str | None = option(
+        None, "The science image: where sources are, and what is left of them.", metavar="FILE", section="Images"
+    )
+    tmpl: str | None = option(None, "The template: where sources are.", metavar="FILE", section="Images")
     kernel: str | None = option(
         None,
         "The matching kernel: what the power spectrum of the difference has to be; needs --sci and --tmpl.",
         metavar="FILE",
+        section="Images",
     )
     convolved: Side | None = again(Options, "convolved", card="", comment="")
     bad_planes: tuple[str, ...] = again(Options, "bad_planes", card="", comment="")
@@ -557,6 +653,7 @@ class SnrOptions(Declared):
         unset="the one in the file",
         card="DCMPSF",
         comment="PSF asked for",
+        section="Point source",
     )
     fwhm: float | None = option(
         None,
@@ -566,17 +663,23 @@ class SnrOptions(Declared):
         metavar="PX",
         card="DCMFWHM",
         comment="[pixel] FWHM of a Gaussian for the PSF",
+        section="Point source",
     )
-    variance: str | None = option(None, "Variance image of IMAGE.", metavar="FILE", card="DCMVAR")
-    noise: str | None = option(None, "Standard deviation image of IMAGE.", metavar="FILE", card="DCMSIG")
-    weight: str | None = option(None, "Inverse variance image of IMAGE.", metavar="FILE", card="DCMWGT")
-    mask: str | None = option(None, "Mask of IMAGE.", metavar="FILE", card="DCMMASK")
+    variance: str | None = option(None, "Variance image of IMAGE.", metavar="FILE", card="DCMVAR", section="Images")
+    noise: str | None = option(
+        None, "Standard deviation image of IMAGE.", metavar="FILE", card="DCMSIG", section="Images"
+    )
+    weight: str | None = option(
+        None, "Inverse variance image of IMAGE.", metavar="FILE", card="DCMWGT", section="Images"
+    )
+    mask: str | None = option(None, "Mask of IMAGE.", metavar="FILE", card="DCMMASK", section="Images")
     unusable_planes: tuple[str, ...] = option(
         UNUSABLE_PLANES,
         "Mask planes whose pixels have no weight, or none.",
         metavar="A,B,…",
         card="DCMUNUSE",
         comment="planes without weight",
+        section="Missing pixels",
     )
     least_weight: float = option(
         0.5,
@@ -586,6 +689,7 @@ class SnrOptions(Declared):
         metavar="F",
         card="DCMLEAST",
         comment="share of the PSF's weight that does not flag",
+        section="Missing pixels",
     )
     peaks: float | None = option(
         None,
@@ -595,15 +699,22 @@ class SnrOptions(Declared):
         metavar="N",
         card="DCMPEAKS",
         comment="S/N beyond which peaks are listed",
+        section="Peaks",
     )
     table: str | None = option(
         None,
         "The table of peaks: .ecsv, .csv, .fits, .vot or .xml.",
         metavar="TABLE",
         unset="the output's name with _peaks.ecsv for its ending",
+        section="Peaks",
+        writes=True,
     )
     sci: str | None = option(
-        None, "The science image: peaks tell how far from its nearest source they are.", metavar="FILE", card="DCMSCI"
+        None,
+        "The science image: peaks tell how far from its nearest source they are.",
+        metavar="FILE",
+        card="DCMSCI",
+        section="Peaks",
     )
     threads: int | None = again(Options, "threads", card="", comment="")
     max_memory: float = again(Options, "max_memory", card="", comment="")
@@ -633,6 +744,7 @@ class MeasureOptions(Declared):
         None,
         "Take the positions on the sky, or those in pixels, of a table that has both.",
         unset="auto",
+        section="Fluxes",
     )
     apertures: str | None = option(
         None,
@@ -640,9 +752,10 @@ class MeasureOptions(Declared):
         metavar="R,R,…",
         pattern=r"\s*\d+(\.\d*)?\s*(,\s*\d+(\.\d*)?\s*)*",
         form="radii in pixels with commas between them, as 3,5.5",
+        section="Fluxes",
     )
     limit: float = option(
-        3.0, "S/N below which an upper limit is given, and its size in σ.", positive=True, metavar="N"
+        3.0, "S/N below which an upper limit is given, and its size in σ.", positive=True, metavar="N", section="Fluxes"
     )
     unusable_planes: tuple[str, ...] = again(SnrOptions, "unusable_planes", card="", comment="")
     least_weight: float = again(SnrOptions, "least_weight", card="", comment="")
@@ -673,17 +786,19 @@ class KernelOptions(Declared):
         None,
         "The difference that it is the kernel of, where the kernel file does not tell its size.",
         metavar="FILE",
+        section="Images",
     )
-    svar: float = option(1.0, "Background variance of the science image.", low=0, metavar="F")
-    tvar: float = option(1.0, "That of the template.", low=0, metavar="F")
+    svar: float = option(1.0, "Background variance of the science image.", low=0, metavar="F", section="Noise")
+    tvar: float = option(1.0, "That of the template.", low=0, metavar="F", section="Noise")
     convolved: Side | None = again(Options, "convolved")
-    to: Literal["grid", "table"] = option("grid", "Format of the new file.")
+    to: Literal["grid", "table"] = option("grid", "Format of the new file.", section="Output")
     tolerance: float = option(
         1e-4,
         "Largest error of any pixel of a grid anywhere in the field, relative to the kernel's peak.",
         low=1e-9,
         high=0.1,
         metavar="F",
+        section="Output",
     )
     overwrite: bool = again(OutputOptions, "overwrite")
     json: bool = again(CommandOptions, "json")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from diffim_decorr.batch.options import BatchOptions
-from diffim_decorr.declare import Declared, Option, declared
+from diffim_decorr.declare import Declared, Option, by_section, declared
 from diffim_decorr.options import (
     ApplyOptions,
     CommandOptions,
@@ -61,14 +61,22 @@ def _annotation(option: Option) -> str:
 
 
 def options_table(*groups: type[Declared]) -> str:
-    """A table of options: as typed, meaning, default."""
-    rows = ["| option | meaning | default |", "| --- | --- | --- |"]
-    for option in (option for group in groups for option in declared(group).values()):
-        names = [*([option.short] if option.short else []), *option.flag.split("/")]
-        typed = ", ".join(f"`{_with_value(name, option)}`" for name in names)
-        default = "required" if option.required else option.shown_default
-        rows.append(f"| {typed} | {_escaped(option.help)} | {_escaped(default)} |")
-    return "\n".join(rows) + "\n"
+    """Tables of options by topic: as typed, meaning, default. Of one topic its name is not said."""
+    options = [option for group in groups for option in declared(group).values()]
+    topics = by_section(options, lambda option: option.section)
+    tables = []
+    for section, listed in topics.items():
+        head = f"**{section}**\n\n" if len(topics) > 1 else ""
+        rows = "\n".join(map(_row, listed))
+        tables.append(f"{head}| option | meaning | default |\n| --- | --- | --- |\n{rows}\n")
+    return "\n".join(tables)
+
+
+def _row(option: Option) -> str:
+    names = [*([option.short] if option.short else []), *option.flag.split("/")]
+    typed = ", ".join(f"`{_with_value(name, option)}`" for name in names)
+    default = "required" if option.required else option.shown_default
+    return f"| {typed} | {_escaped(option.help)} | {_escaped(default)} |"
 
 
 def cards_table(*groups: type[Declared]) -> str:

@@ -111,7 +111,7 @@ def connected(scheduler: str, limits: Limits, ahead: int | None = None) -> Itera
     # What matters of what it says turns up as an error.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
-        client = Client(**place, timeout=20, set_as_default=False)
+        client = Client(**place, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"--scheduler {scheduler}: cannot be reached: {' '.join(str(error).split())}") from error
     with client:

@@ -24,13 +24,16 @@ class BatchOptions(Declared):
         "Instead of a manifest, the differences: a pattern in which * ? and [a-z] are as in a shell, and {word} is a * "
         "that has a name.",
         metavar="PATTERN",
+        section="Exposures",
     )
     science: str | None = option(
         None, "The science image of each difference; {word}, {dir}, {name} and {stem} stand for parts of its name.",
-        metavar="NAME",
+        metavar="NAME", section="Exposures",
     )  # fmt: skip
-    template: str | None = option(None, "The template of each, likewise.", metavar="NAME")
-    ignore_columns: bool = option(False, "Leave columns of the manifest alone that are no options.")
+    template: str | None = option(None, "The template of each, likewise.", metavar="NAME", section="Exposures")
+    ignore_columns: bool = option(
+        False, "Leave columns of the manifest alone that are no options.", section="Exposures"
+    )
     shard: str | None = option(
         None,
         "Only part I of N of the exposures, for arrays of jobs: every N-th row, with results of its own.",
@@ -38,11 +41,13 @@ class BatchOptions(Declared):
         form="I/N, as 3/8",
         metavar="I/N",
         unset="all of them",
+        section="Exposures",
     )
     emit: Literal["make", "sh", "slurm", "snakemake"] | None = option(
         None,
         "Do nothing, but print the same work as a makefile, a shell script, a job array or a workflow.",
         unset="none",
+        section="Work",
     )
     scheduler: str | None = option(
         None,
@@ -50,6 +55,7 @@ class BatchOptions(Declared):
         "batch.",
         metavar="tcp://HOST:PORT|FILE",
         unset="on this machine",
+        section="Work",
     )
     jobs: int | None = option(
         None,
@@ -58,37 +64,67 @@ class BatchOptions(Declared):
         high=4096,
         metavar="N",
         unset="as many as processors and memory allow",
+        section="Work",
     )
     time_limit: float | None = option(
-        None, "Seconds that one exposure may take.", positive=True, metavar="S", unset="none"
+        None, "Seconds that one exposure may take.", positive=True, metavar="S", unset="none", section="Work"
     )
     memory_limit: float | None = option(
-        None, "Memory that one exposure may take, besides mapped files.", low=300, metavar="MB", unset="none"
+        None,
+        "Memory that one exposure may take, besides mapped files.",
+        low=300,
+        metavar="MB",
+        unset="none",
+        section="Work",
     )
     retries: int = option(
-        2, "How often an exposure is tried again after an error of the file system.", low=0, high=100, metavar="N"
+        2,
+        "How often an exposure is tried again after an error of the file system.",
+        low=0,
+        high=100,
+        metavar="N",
+        section="Work",
     )
     retry_wait: float = option(
-        2.0, "Seconds before that, twice as many before each further time.", low=0, high=3600, metavar="S"
+        2.0,
+        "Seconds before that, twice as many before each further time.",
+        low=0,
+        high=3600,
+        metavar="S",
+        section="Work",
     )
-    retry_failed: bool = option(False, "Try nothing but the exposures that failed before, by the results.")
+    retry_failed: bool = option(
+        False, "Try nothing but the exposures that failed before, by the results.", section="Exposures"
+    )
     results: str | None = option(
         None,
         "What became of each exposure, JSON lines, written as they come.",
         metavar="FILE.jsonl",
         unset="the manifest's name with .results.jsonl",
+        section="Output",
+        writes=True,
     )
     summary: str | None = option(
         None,
         "Table of all exposures, at the end.",
         metavar="FILE.ecsv",
         unset="the manifest's name with .summary.ecsv",
+        section="Output",
+        writes=True,
     )
     overwrite: bool = again(OutputOptions, "overwrite", short="--clobber", help="Do all again, whatever is there.")
-    log: str | None = option(None, "Also put what is said, with times, to the end of this file.", metavar="FILE")
-    json: bool = option(False, "Print the totals as one JSON object.")
+    log: str | None = option(
+        None,
+        "Also put what is said, with times, to the end of this file.",
+        metavar="FILE",
+        section="Output",
+        writes=True,
+    )
+    json: bool = option(False, "Print the totals as one JSON object.", section="Messages")
     quiet: bool = again(CommandOptions, "quiet")
-    strict: bool = option(False, "End with status 4 if a verdict is fail; all outputs are written all the same.")
+    strict: bool = option(
+        False, "End with status 4 if a verdict is fail; all outputs are written all the same.", section="Quality"
+    )
 
     def check(self) -> None:
         if self.glob is not None and (self.science is None or self.template is None):

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from diffim_decorr._version import __version__
+from diffim_decorr.cli.commands import Group
 from diffim_decorr.cli.common import say
 from diffim_decorr.errors import FailedExposuresError, FailedVerdictError, InputError, OptionError, UsageError
 
@@ -31,13 +32,15 @@ _COMMANDS = {
     "kernel": "Show, evaluate, draw and convert kernels.",
     "psf": "Write a PSF at one position as an image.",
     "simulate": "Simulate exposures, their difference and kernel.",
+    "completion": "Print what makes a shell complete commands, options and names of files.",
+    "help": "Show the help of a command.",
 }
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(Group):
     """Knows its commands by name, so that `--help` and `--version` need none of their modules."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -54,8 +57,16 @@ class _LazyGroup(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="decorr")
+@click.group(
+    cls=_LazyGroup,
+    page="start/tutorial.md",
+    examples=[
+        ("decorr simulate night", "files to begin with"),
+        ("decorr run sci.fits tmpl.fits diff.fits --kernel kernel.fits --spatial", "white noise, diff_decorr.fits"),
+        ("decorr help run", "what a command can do"),
+    ],
+)
+@click.version_option(__version__, "-V", "--version", prog_name="decorr")
 def cli() -> None:
     """Undo the noise correlation that image differencing leaves behind.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from diffim_decorr.cli.commands import Command, argument, option
 from diffim_decorr.cli.common import guarded_files, loading, skipped, tell, warn
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.options import chosen, options_of
@@ -16,10 +17,25 @@ from diffim_decorr.options import ApplyOptions, CommandOptions, OutputOptions
 __all__ = ("apply",)
 
 
-@click.command()
-@click.argument("image", metavar="IMAGE")
+@click.command(
+    cls=Command,
+    page="apply.md",
+    examples=[
+        ("decorr apply sci.fits --psi diff_decorr.fits", "the science image, for its zero point"),
+        ("decorr apply fakes.fits --psi diff_decorr.fits --mask diff_decorr.fits", "sources that were injected"),
+        ("decorr apply psf.fits --psi diff_decorr.fits --at 512 300 -o psf_at.fits", "a PSF at one position"),
+    ],
+)
+@argument("image", "IMAGE", "The image to convolve.")
 @options_of(ApplyOptions)
-@click.option("-o", "--output", metavar="FILE", help="Output  [default: IMAGE's name with _decorr before its ending]")
+@option(
+    "-o",
+    "--output",
+    section="Output",
+    path=True,
+    metavar="FILE",
+    help="The output.  [default: IMAGE's name with _decorr before its ending]",
+)
 @options_of(OutputOptions, "overwrite", "skip_existing")
 @options_of(CommandOptions, "json", "quiet")
 @config_option

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diffim_decorr.batch.options import BatchOptions
+from diffim_decorr.cli.commands import Command, argument, option
 from diffim_decorr.cli.common import loading, say, tell
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.options import chosen, options_of
@@ -31,12 +32,30 @@ _ENDING = re.compile(r"\.(csv|ecsv|fits?|fts|jsonl?|ndjson|txt)$", re.IGNORECASE
 _NAMED_WITHOUT_END = 20  # failures that are listed
 
 
-@click.command()
-@click.argument("manifest", metavar="MANIFEST", required=False)
+@click.command(
+    cls=Command,
+    page="batch.md",
+    examples=[
+        ("decorr batch night.csv --spatial", "every row of a table"),
+        (
+            "decorr batch --glob 'night/*/diff.fits' --science {dir}/sci.fits --template {dir}/tmpl.fits",
+            "every file that matches",
+        ),
+        ("decorr batch night.csv --shard $SLURM_ARRAY_TASK_ID/16", "a part of them, in an array of jobs"),
+    ],
+)
+@argument(
+    "manifest",
+    "[MANIFEST]",
+    "A table (CSV, ECSV, FITS or JSON lines; - is standard input) with columns science, template, difference and any "
+    "option of decorr run.",
+    required=False,
+)
 @options_of(BatchOptions)
-@click.option(
+@option(
     "--fail-if",
     "conditions",
+    section="Quality",
     multiple=True,
     metavar="CONDITION",
     help="Mark results with a figure that is so, as 'max_abs_rho>0.05', and end with status 4; they are kept. May be "
@@ -49,9 +68,8 @@ _NAMED_WITHOUT_END = 20  # failures that are listed
 def batch(manifest: str | None, conditions: tuple[str, ...], **given: Any) -> None:
     """Whiten the noise of many difference images, several at a time.
 
-    MANIFEST is a table (CSV, ECSV, FITS or JSON lines; - is standard input) with columns science, template, difference
-    and any option of decorr run; options given here hold for all rows that say nothing else. Started again, it goes on
-    where it was: what is whole, and of the same inputs, options and version, is not done again.
+    Options given here hold for all rows that say nothing else. Started again, it goes on where it was: what is whole,
+    and of the same inputs, options and version, is not done again.
     """
     own = chosen(BatchOptions, given)
     inputs, options = chosen(InputOptions, given), chosen(Options, given)

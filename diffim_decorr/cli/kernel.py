@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from diffim_decorr.cli.commands import Group, argument, option
 from diffim_decorr.cli.common import tell, warn
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.cli.pictures import ending_of, extra
@@ -22,18 +23,34 @@ if TYPE_CHECKING:
 
 __all__ = ("kernel",)
 
+_FILE = "A kernel file of any format, or an output of decorr run."
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(
+    cls=Group,
+    page="kernels.md",
+    examples=[
+        ("decorr kernel show kernel.fits", "what it is like at the corners and the centre"),
+        ("decorr kernel at diff.fits 512 300 -o kernel_at.fits", "that of HOTPANTS inside the difference, as an image"),
+        ("decorr kernel convert FITS_Solution.fits -o kernel.fits", "any format as images on a grid"),
+    ],
+)
 def kernel() -> None:
     """Show, evaluate, draw and convert matching kernels, and the decorrelation kernel in the output of a run.
 
-    FILE is a kernel file of any format, or an output of decorr run. Positions are 0-based pixels, in the parent frame
-    if the file or the image has one.
+    Positions are 0-based pixels, in the parent frame if the file or the image has one.
     """
 
 
-@kernel.command()
-@click.argument("file", metavar="FILE")
+@kernel.command(
+    page="kernels.md",
+    examples=[
+        ("decorr kernel show kernel.fits", "of a matching kernel"),
+        ("decorr kernel show diff_decorr.fits", "of the decorrelation kernel in a result"),
+        ("decorr kernel show kernel.fits --image diff.fits --svar 60 --tvar 240 --json", "for this noise, as JSON"),
+    ],
+)
+@argument("file", "FILE", _FILE)
 @options_of(KernelOptions, "image", "svar", "tvar", "convolved", "json")
 def show(file: str, **given: Any) -> None:
     """Print what a kernel is like at the corners and the centre of the field.
@@ -82,11 +99,22 @@ def show(file: str, **given: Any) -> None:
         _print(summary)
 
 
-@kernel.command(context_settings={"ignore_unknown_options": True})  # negative positions
-@click.argument("file", metavar="FILE")
-@click.argument("x", type=float)
-@click.argument("y", type=float)
-@click.option("-o", "--output", required=True, metavar="OUT", help="FITS image to write.")
+@kernel.command(
+    negative=True,
+    page="kernels.md",
+    examples=[
+        ("decorr kernel at kernel.fits 512 300 -o at.fits", "of a matching kernel"),
+        ("decorr kernel at diff_decorr.fits 512 300 -o psi.fits", "the decorrelation kernel of a result"),
+        (
+            "decorr kernel at kernel.fits 512 300 --image diff.fits -o at.fits",
+            "of a kernel that does not tell its field",
+        ),
+    ],
+)
+@argument("file", "FILE", _FILE)
+@argument("x", "X", "0-based pixel.", type=float, completed="")
+@argument("y", "Y", "Likewise.", type=float, completed="")
+@option("-o", "--output", section="Output", path=True, required=True, metavar="OUT", help="FITS image to write.")
 @options_of(KernelOptions, "image", "overwrite")
 def at(file: str, x: float, y: float, output: str, **given: Any) -> None:
     """Write the kernel at the position X Y of the field as an image."""
@@ -102,9 +130,24 @@ def at(file: str, x: float, y: float, output: str, **given: Any) -> None:
     write_kernel_image(output, matching.at(x, y), file, matching.format, (x, y), options.overwrite)
 
 
-@kernel.command()
-@click.argument("file", metavar="FILE")
-@click.option("-o", "--output", required=True, metavar="OUT", help="Picture to write, such as kernel.png.")
+@kernel.command(
+    page="kernels.md",
+    examples=[
+        ("decorr kernel plot kernel.fits -o kernel.png", "both kernels over the field"),
+        ("decorr kernel plot kernel.fits --svar 60 --tvar 240 -o kernel.pdf", "for this noise"),
+        ("decorr kernel plot diff_decorr.fits -o psi.svg", "the decorrelation kernel of a result"),
+    ],
+)
+@argument("file", "FILE", _FILE)
+@option(
+    "-o",
+    "--output",
+    section="Output",
+    path=True,
+    required=True,
+    metavar="OUT",
+    help="Picture to write, such as kernel.png.",
+)
 @options_of(KernelOptions, "image", "svar", "tvar", "convolved", "overwrite")
 def plot(file: str, output: str, **given: Any) -> None:
     """Draw the kernel, and the decorrelation kernel for white noise of these variances, over the field.
@@ -174,9 +217,16 @@ _TARGETS: dict[str, Callable[[_Loaded, str, float], tuple[str, list[str]]]] = {
 }
 
 
-@kernel.command()
-@click.argument("file", metavar="FILE")
-@click.option("-o", "--output", required=True, metavar="OUT", help="Kernel file to write.")
+@kernel.command(
+    page="kernels.md",
+    examples=[
+        ("decorr kernel convert FITS_Solution.fits -o kernel.fits", "SFFT's solution as images on a grid"),
+        ("decorr kernel convert diff.fits --to table -o kernel.fits", "HOTPANTS' kernel as a table, without loss"),
+        ("decorr kernel convert kernel.fits --image diff.fits --tolerance 1e-6 -o grid.fits", "to a better accuracy"),
+    ],
+)
+@argument("file", "FILE", _FILE)
+@option("-o", "--output", section="Output", path=True, required=True, metavar="OUT", help="Kernel file to write.")
 @options_of(KernelOptions, "to", "tolerance", "image", "overwrite")
 def convert(file: str, output: str, **given: Any) -> None:
     """Write a kernel in another format.

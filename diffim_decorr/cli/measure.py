@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from diffim_decorr.cli.commands import Command, argument, option
 from diffim_decorr.cli.common import say, tell, warn
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.options import chosen, options_of
@@ -15,9 +16,24 @@ from diffim_decorr.options import CommandOptions, MeasureOptions, OutputOptions
 __all__ = ("measure",)
 
 
-@click.command()
-@click.argument("files", metavar="IMAGE... TABLE", nargs=-1, required=True)
-@click.option("-o", "--output", metavar="TABLE", help="Output  [default: TABLE's name with _fluxes before its ending]")
+@click.command(
+    cls=Command,
+    page="snr.md",
+    examples=[
+        ("decorr measure diff_decorr.fits positions.ecsv", "fluxes at the positions of a table"),
+        ("decorr measure night*/diff_decorr.fits targets.csv -o lightcurves.ecsv", "light curves over many nights"),
+        ("decorr measure diff_decorr.fits targets.csv --apertures 3,5.5 --limit 5", "with apertures, limits at 5 σ"),
+    ],
+)
+@argument("files", "IMAGE... TABLE", "Images, outputs of decorr run, and last the table.", nargs=-1, required=True)
+@option(
+    "-o",
+    "--output",
+    section="Output",
+    path=True,
+    metavar="TABLE",
+    help="The output.  [default: TABLE's name with _fluxes before its ending]",
+)
 @options_of(MeasureOptions)
 @options_of(OutputOptions, "overwrite", "skip_existing")
 @options_of(CommandOptions, "quiet")

@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 from click.types import FloatParamType, IntParamType
 
+from diffim_decorr.cli import commands
 from diffim_decorr.declare import Declared, Option, declared
 from diffim_decorr.errors import OptionError, UsageError
 
@@ -46,13 +47,15 @@ def chosen(group: type[_Group], given: dict[str, Any]) -> _Group:
 def _click_option(option: Option) -> Callable[[_Command], _Command]:
     names = [option.name, option.flag, *([option.short] if option.short else [])]
     # Files that are not named are not there.
-    silent = option.required or option.kind in ("flag", "texts") or (option.default is None and not option.unset)
+    silent = option.required or option.kind == "texts" or (option.default is None and not option.unset)
+    silent |= option.kind == "flag" and not option.flags
     shown = "" if silent else f"  [default: {option.shown_default}]"
     keywords: dict[str, Any] = {
         "required": option.required,
         "help": f"{option.help}{shown}",
         "callback": _checked(option),
         "metavar": option.metavar or None,
+        "declared": option,
     }
     if option.default is not None and option.kind not in ("names", "shape", "texts"):
         keywords["default"] = option.default
@@ -71,7 +74,7 @@ def _click_option(option: Option) -> Callable[[_Command], _Command]:
         keywords["type"] = _Whole(option) if option.kind == "int" else _Number(option)
     else:
         keywords["type"] = str
-    return click.option(*names, **keywords)
+    return commands.option(*names, **keywords)
 
 
 class _Whole(IntParamType):

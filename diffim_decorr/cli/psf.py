@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from diffim_decorr.cli.commands import Command, argument, option
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.errors import UsageError
 from diffim_decorr.options import OutputOptions
@@ -13,17 +14,25 @@ from diffim_decorr.options import OutputOptions
 __all__ = ("psf",)
 
 
-@click.command(context_settings={"ignore_unknown_options": True})  # negative positions
-@click.argument("file", metavar="FILE")
-@click.argument("x", type=float)
-@click.argument("y", type=float)
-@click.option("-o", "--output", required=True, metavar="FILE", help="The image to write.")
+@click.command(
+    cls=Command,
+    negative=True,
+    page="kernels.md",
+    examples=[
+        ("decorr psf diff_decorr.fits 512 300 -o psf.fits", "the PSF of a result"),
+        ("decorr psf 'diff_decorr.fits[PSF_INPUT]' 512 300 -o before.fits", "that before ψ"),
+        ("decorr psf sci.psf 10 20 -o psf.fits", "a model of PSFEx"),
+    ],
+)
+@argument("file", "FILE", "What decorr run has written, or whatever its --psf takes.")
+@argument("x", "X", "0-based pixel, in the parent frame if the file has one.", type=float, completed="")
+@argument("y", "Y", "Likewise.", type=float, completed="")
+@option("-o", "--output", section="Output", path=True, required=True, metavar="FILE", help="The image to write.")
 @options_of(OutputOptions, "overwrite")
 def psf(file: str, x: float, y: float, output: str, **given: Any) -> None:
     """Write the PSF of FILE at X Y as an image with a sum of 1.
 
-    FILE is what decorr run has written, or whatever its --psf takes. X and Y are 0-based pixels, in the parent frame if
-    the file has one.
+    Positions outside the field that the PSF was made for are refused.
     """
     import numpy as np
 

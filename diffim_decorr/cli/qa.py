@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from diffim_decorr.cli.commands import Command, argument, option
 from diffim_decorr.cli.common import loading, say, warn
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.cli.pictures import check_pictures, write_pictures
@@ -18,23 +19,43 @@ if TYPE_CHECKING:
 __all__ = ("qa",)
 
 
-@click.command()
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.command(
+    cls=Command,
+    page="qa.md",
+    examples=[
+        ("decorr qa diff_decorr.fits --report qa.html", "a result, with a page on it"),
+        (
+            "decorr qa diff.fits --sci sci.fits --tmpl tmpl.fits --kernel kernel.fits",
+            "any difference, and what it should be",
+        ),
+        ("decorr qa night/*_decorr.fits --ecsv figures.ecsv --fail-if 'max_abs_rho>0.05'", "many, with a limit"),
+    ],
+)
+@argument(
+    "images",
+    "IMAGE...",
+    "What decorr run has written, or any other difference image; FILE may be name.fits[EXT] everywhere.",
+    nargs=-1,
+    required=True,
+)
 @options_of(QaOptions)
-@click.option(
+@option(
     "--fail-if",
     "conditions",
+    section="Quality",
     multiple=True,
     metavar="CONDITION",
     help="End with status 4 if a figure is so, as 'max_abs_rho>0.05'; may be given several times.",
 )
-@click.option("--strict", is_flag=True, help="End with status 4 if a verdict is fail.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--ecsv", metavar="FILE", help="Write all figures as a table, a row for each image.")
-@click.option("--plot", metavar="FILE", help="Draw everything on one page, as PNG, PDF, SVG …")
-@click.option("--report", metavar="FILE.html", help="Write a page with figures and pictures.")
+@option("--strict", section="Quality", is_flag=True, help="End with status 4 if a verdict is fail.")
+@option("--json", "as_json", section="Messages", is_flag=True, help="Print one JSON object.")
+@option(
+    "--ecsv", section="Output", path=True, metavar="FILE", help="Write all figures as a table, a row for each image."
+)
+@option("--plot", section="Output", path=True, metavar="FILE", help="Draw everything on one page, as PNG, PDF, SVG …")
+@option("--report", section="Output", path=True, metavar="FILE.html", help="Write a page with figures and pictures.")
 @options_of(OutputOptions, "overwrite")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@option("-q", "--quiet", section="Messages", is_flag=True, help="Print nothing but errors.")
 def qa(
     images: tuple[str, ...],
     conditions: tuple[str, ...],
@@ -48,8 +69,7 @@ def qa(
 ) -> None:
     """Judge the noise of difference images: is it white, and does the variance plane tell its size?
 
-    IMAGE is what decorr run has written, or any other difference image; its variance plane and mask are found as decorr
-    run finds them, or given. FILE may be name.fits[EXT] everywhere.
+    Its variance plane and mask are found as decorr run finds them, or given.
     """
     options, output = chosen(QaOptions, given), chosen(OutputOptions, given)
     if len(images) > 1 and options.files:

@@ -6,30 +6,53 @@ from typing import Any
 
 import click
 
+from diffim_decorr.cli.commands import Command, argument, option
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.cli.pictures import check_pictures, extra, write_pictures
 from diffim_decorr.errors import InputError
-from diffim_decorr.options import OutputOptions
+from diffim_decorr.options import CommandOptions, OutputOptions
 
 __all__ = ("report",)
 
 
-@click.command()
-@click.argument("results", metavar="RESULT...", nargs=-1, required=True)
-@click.option("-o", "--output", default="report.html", show_default=True, metavar="FILE.html", help="The index.")
-@click.option("--pages", is_flag=True, help="Also write the page of each result that has none, beside it.")
-@click.option("--title", default="Decorrelated differences", show_default=True, help="Its heading.")
+@click.command(
+    cls=Command,
+    page="qa.md",
+    examples=[
+        ("decorr report night/", "an index over a folder, report.html"),
+        ("decorr report night/*_decorr.fits --pages -o night.html", "with a page for each result"),
+        ("decorr report figures.ecsv --title 'Night 12'", "of what decorr qa --ecsv wrote"),
+    ],
+)
+@argument(
+    "results",
+    "RESULT...",
+    "Outputs of decorr run, folders of them, or tables that decorr qa --ecsv wrote.",
+    nargs=-1,
+    required=True,
+)
+@option(
+    "-o",
+    "--output",
+    section="Output",
+    path=True,
+    default="report.html",
+    show_default=True,
+    metavar="FILE.html",
+    help="The index.",
+)
+@option("--pages", section="Output", is_flag=True, help="Also write the page of each result that has none, beside it.")
+@option("--title", section="Output", default="Decorrelated differences", show_default=True, help="Its heading.")
 @options_of(OutputOptions, "overwrite")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-def report(results: tuple[str, ...], output: str, pages: bool, title: str, quiet: bool, **given: Any) -> None:
+@options_of(CommandOptions, "quiet")
+def report(results: tuple[str, ...], output: str, pages: bool, title: str, **given: Any) -> None:
     """Write an index over many results: verdicts, figures, trends, the worst first.
 
-    RESULT is an output of decorr run, a folder of them, or a table that decorr qa --ecsv wrote. A page beside a result,
-    of its name with .html, is linked.
+    A page beside a result, of its name with .html, is linked.
     """
     import os
 
-    overwrite = chosen(OutputOptions, given).overwrite
+    overwrite, quiet = chosen(OutputOptions, given).overwrite, chosen(CommandOptions, given).quiet
     check_pictures(None, output, [path for path in results if os.path.isfile(path)], overwrite)
     with extra("report"):
         from diffim_decorr.io.atomic import whole_file

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from diffim_decorr.cli.commands import Command, argument, option
 from diffim_decorr.cli.common import loading, tell, typed, warn
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.cli.progress import progress_shown
@@ -15,9 +16,24 @@ from diffim_decorr.options import CommandOptions, OutputOptions
 __all__ = ("rerun",)
 
 
-@click.command()
-@click.argument("made", metavar="OUT")
-@click.option("-o", "--output", metavar="FILE", help="The output  [default: OUT's name with _rerun before its ending]")
+@click.command(
+    cls=Command,
+    page="output.md",
+    examples=[
+        ("decorr rerun diff_decorr.fits", "writes diff_decorr_rerun.fits"),
+        ("decorr rerun diff_decorr.fits -o again.fits --json -q", "with figures for a script"),
+        ("decorr config diff_decorr.fits > night.toml", "rather its options, to be changed"),
+    ],
+)
+@argument("made", "OUT", "An output of decorr run.")
+@option(
+    "-o",
+    "--output",
+    section="Output",
+    path=True,
+    metavar="FILE",
+    help="The output.  [default: OUT's name with _rerun before its ending]",
+)
 @options_of(OutputOptions, "overwrite")
 @options_of(CommandOptions, "json", "quiet", "verbose")
 def rerun(made: str, output: str | None, **given: Any) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diffim_decorr._version import __version__
+from diffim_decorr.cli.commands import Command, argument
 from diffim_decorr.cli.common import guarded_files, loading, say, skipped, tell, typed, warn
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.options import chosen, options_of
@@ -22,10 +23,24 @@ if TYPE_CHECKING:
 __all__ = ("run",)
 
 
-@click.command()
-@click.argument("sci", metavar="SCI")
-@click.argument("tmpl", metavar="TMPL")
-@click.argument("diff", metavar="DIFF")
+@click.command(
+    cls=Command,
+    page="reference/options.md",
+    examples=[
+        ("decorr run sci.fits tmpl.fits diff.fits --spatial", "the kernel is in the difference (HOTPANTS -hki)"),
+        (
+            "decorr run sci.fits tmpl.fits diff.fits -k FITS_Solution.fits --psf psf.fits --spatial -o white.fits",
+            "with SFFT's solution, and the PSF of what was not convolved",
+        ),
+        (
+            "decorr run sci.fits tmpl.fits diff.fits -k kernel.fits --noise measured --report white.html",
+            "images that were resampled, and a page on the result",
+        ),
+    ],
+)
+@argument("sci", "SCI", "The science image, with its variance and mask.")
+@argument("tmpl", "TMPL", "The template, likewise, on the same pixels.")
+@argument("diff", "DIFF", "The difference of the two.")
 @options_of(InputOptions)
 @options_of(Options)
 @options_of(OutputOptions)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from diffim_decorr.cli.commands import Command, argument
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.options import CommandOptions, OutputOptions
 from diffim_decorr.simulate.options import SimulationOptions
@@ -13,8 +14,19 @@ from diffim_decorr.simulate.options import SimulationOptions
 __all__ = ("simulate",)
 
 
-@click.command()
-@click.argument("outdir", type=click.Path(file_okay=False))
+@click.command(
+    cls=Command,
+    page="start/tutorial.md",
+    examples=[
+        ("decorr simulate night", "1024² pixels, with stars and a kernel in HOTPANTS' form"),
+        (
+            "decorr simulate night --size 512 --tvar 400 --kernel-sigma 1 --transients 10",
+            "a deep image, ten transients",
+        ),
+        ("decorr simulate noise --stars 0 --kernel-format grid --seed 7", "pure noise, the kernel on a grid"),
+    ],
+)
+@argument("outdir", "OUTDIR", "The folder to write to.", type=click.Path(file_okay=False), completed="dir")
 @options_of(SimulationOptions)
 @options_of(OutputOptions, "overwrite")
 @options_of(CommandOptions, "json", "quiet")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from diffim_decorr.cli.commands import Command, argument, option
 from diffim_decorr.cli.common import guarded_files, loading, skipped, tell, warn
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.options import chosen, options_of
@@ -17,9 +18,24 @@ from diffim_decorr.options import CommandOptions, OutputOptions, SnrOptions
 __all__ = ("snr",)
 
 
-@click.command()
-@click.argument("image", metavar="IMAGE")
-@click.option("-o", "--output", metavar="FILE", help="Output  [default: IMAGE's name with _snr before its ending]")
+@click.command(
+    cls=Command,
+    page="snr.md",
+    examples=[
+        ("decorr snr diff_decorr.fits -o maps.fits", "maps of flux, error and S/N"),
+        ("decorr snr diff_decorr.fits --peaks 5 --sci sci.fits", "and a table of what is beyond 5 σ"),
+        ("decorr snr other_diff.fits --fwhm 3.2 --noise sigma.fits", "of a difference without a PSF, made elsewhere"),
+    ],
+)
+@argument("image", "IMAGE", "An output of decorr run, or another image with white noise.")
+@option(
+    "-o",
+    "--output",
+    section="Output",
+    path=True,
+    metavar="FILE",
+    help="The output.  [default: IMAGE's name with _snr before its ending]",
+)
 @options_of(SnrOptions)
 @options_of(OutputOptions, "overwrite", "skip_existing")
 @options_of(CommandOptions, "json", "quiet")

@@ -36,7 +36,15 @@ def composed(first: SpatialKernel, second: SpatialKernel) -> SpatialKernel:
 
 
 class Product:
-    """Kernels multiplied in Fourier space, at any position."""
+    """Kernels multiplied in Fourier space, at any position.
+
+    Attributes
+    ----------
+    shape
+        Of the product, (h, w).
+    basis
+        Its basis images (n, h, w); None if more than one kernel varies.
+    """
 
     def __init__(self, kernels: Sequence[SpatialKernel]) -> None:
         self.shape = _shape_of(kernels)
@@ -46,14 +54,19 @@ class Product:
         for kernel in constant:
             self._spectra[0] = self._spectra[0] * kernel_transform(_image_of(kernel), self.shape)
         # Of one kernel that varies the images can be added up as they are.
-        self._own = _images(self._spectra[0], self.shape) if len(self._varying) == 1 else None
+        self.basis = _images(self._spectra[0], self.shape) if len(self._varying) == 1 else None
+
+    def amounts(self, x: Array, y: Array) -> Array:
+        """Of each basis image at k positions (n, k), where no more than one kernel varies."""
+        (varying,) = self._varying
+        return varying.coefficients.at(x, y)
 
     def sample(self, x: Array, y: Array) -> Array:
         """Images (k, h, w) at k positions."""
-        weights = [kernel.coefficients.at(x, y) for kernel in self._varying]
-        if self._own is not None:
-            images: Array = np.tensordot(weights[0], self._own, axes=(0, 0))
+        if self.basis is not None:
+            images: Array = np.tensordot(self.amounts(x, y), self.basis, axes=(0, 0))
             return images
+        weights = [kernel.coefficients.at(x, y) for kernel in self._varying]
         factors = [np.tensordot(w, s, axes=(0, 0)) for w, s in zip(weights, self._spectra, strict=True)]
         return _images(np.multiply.reduce(factors), self.shape)
 

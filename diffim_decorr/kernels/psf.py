@@ -21,6 +21,7 @@ from diffim_decorr.kernels.spatial import SpatialKernel
 __all__ = ("PSF_TOLERANCE", "ComposedPsf", "composed_psf")
 
 Array = NDArray[Any]
+Part = tuple[slice, slice]
 
 #: Between the positions of the grid, in units of the peak.
 PSF_TOLERANCE = 3e-4
@@ -29,6 +30,7 @@ _LARGEST = 4_000_000  # pixels of all images of the grid
 # where that of a step is right by chance.
 _FIRST = 9
 _TRIED = 0.38
+_WHOLE: Part = (slice(None), slice(None))
 
 
 class ComposedPsf(NamedTuple):
@@ -65,9 +67,10 @@ def composed_psf(kernels: Sequence[SpatialKernel], shape: tuple[int, int]) -> Co
         psf = on_grid(response.grid(x, y), x, y)
         peak = float(np.abs(psf.basis).max())
         # Each axis by itself, at the positions of the other one.
+        core = _core(psf)
         errors = [
-            _errors(psf, response, _tried(x), y, x, 0),
-            _errors(psf, response, x, _tried(y), y, 1),
+            _errors(psf, response, core, _tried(x), y, x, 0),
+            _errors(psf, response, core, x, _tried(y), y, 1),
         ]
         error = max(float(e.max(initial=0.0)) for e in errors) / peak
         finer = [_halved(own, e > PSF_TOLERANCE * peak) for own, e in zip(axes, errors, strict=True)]
@@ -88,31 +91,53 @@ class _Response:
         self._padded = (good_size(self.shape[0]), good_size(self.shape[1]))
         self._spectra = kernel_transform(self._last.basis, self._padded)
         self._limits = shape
-        constant = all(kernel.is_constant for kernel in first)
-        self._images = self._convolved(0.0, 0.0) if constant else None
+        self._images = self._pairs()
 
-    def _convolved(self, x: float, y: float) -> Array:
-        """The source at a position, convolved with each basis image (n, h, w)."""
-        source = self._source.sample(np.array([x]), np.array([y]))[0]
+    def _pairs(self) -> Array | None:
+        """Each basis image of the source under each of the last convolution (m, n, h, w), if they are not too many."""
+        sources = self._source.basis
+        if sources is None or len(sources) * len(self._spectra) * math.prod(self.shape) > _LARGEST:
+            return None
+        return np.array([self._convolved(image) for image in sources])
+
+    def _convolved(self, source: Array) -> Array:
+        """The source, convolved with each basis image (n, h, w)."""
         images = inverse(self._spectra * kernel_transform(source, self._padded), self._padded[1])
         rows, columns = (np.arange(n) - n // 2 for n in self.shape)
         result: Array = images[:, rows[:, None], columns[None, :]]
         return result
 
-    def at(self, x: float, y: float) -> Array:
-        """The image (h, w) of a source at a position."""
-        images = self._convolved(x, y) if self._images is None else self._images
-        (ny, nx), (height, width) = self._limits, self.shape
-        # Of what is written outside the image nobody knows the kernel; it goes on as at the edge.
-        along_x = np.clip(x + np.arange(width) - width // 2, 0, nx - 1)
-        along_y = np.clip(y + np.arange(height) - height // 2, 0, ny - 1)
-        amounts = self._last.coefficients.grid(along_x, along_y)
-        result: Array = np.einsum("nyx,nyx->yx", amounts, images)
+    def _source_at(self, x: float, y: float, part: Part) -> Array:
+        """The source at a position under each basis image (n, h, w), or part of it."""
+        position = np.array([x]), np.array([y])
+        if self._images is None:
+            return self._convolved(self._source.sample(*position)[0])[(..., *part)]
+        amounts = self._source.amounts(*position)[:, 0]
+        used = np.flatnonzero(amounts)
+        result: Array = sum(amounts[m] * self._images[m][(..., *part)] for m in used)
         return result
 
-    def grid(self, x: Array, y: Array) -> Array:
-        """Images (len(y), len(x), h, w) on the grid that the positions span."""
-        return np.array([[self.at(column, row) for column in x] for row in y])
+    def at(self, x: float, y: float, part: Part = _WHOLE) -> Array:
+        """The image (h, w) of a source at a position, or part of it."""
+        (ny, nx), (height, width) = self._limits, self.shape
+        rows, columns = (np.arange(n)[own] - n // 2 for n, own in zip((height, width), part, strict=True))
+        # Of what is written outside the image nobody knows the kernel; it goes on as at the edge.
+        along_x, along_y = np.clip(x + columns, 0, nx - 1), np.clip(y + rows, 0, ny - 1)
+        amounts = self._last.coefficients.grid(along_x, along_y)
+        result: Array = np.einsum("nyx,nyx->yx", amounts, self._source_at(x, y, part))
+        return result
+
+    def grid(self, x: Array, y: Array, part: Part = _WHOLE) -> Array:
+        """Images (len(y), len(x), h, w) on the grid that the positions span, or part of each."""
+        return np.array([[self.at(column, row, part) for column in x] for row in y])
+
+
+def _core(psf: SpatialKernel) -> Part:
+    """The rows and columns in which anything is so bright that its interpolation could be wrong by what is allowed."""
+    brightest = np.abs(psf.basis).max(axis=0)
+    bright = brightest > PSF_TOLERANCE / 2 * brightest.max()
+    rows, columns = (np.flatnonzero(bright.any(axis=1 - axis)) for axis in (0, 1))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _first(kernels: Sequence[SpatialKernel], axis: int, size: int) -> Array:
@@ -135,13 +160,14 @@ def _tried(points: Array) -> Array:
     return tried
 
 
-def _errors(psf: SpatialKernel, response: _Response, x: Array, y: Array, own: Array, other: int) -> Array:
+def _errors(psf: SpatialKernel, response: _Response, core: Part, x: Array, y: Array, own: Array, other: int) -> Array:
     """Largest error of the interpolation in each interval of its own axis, at all positions along the other."""
     if not (len(x) and len(y)):
         return np.zeros(0)
     all_x, all_y = np.meshgrid(x, y)
-    truth = response.grid(x, y)
-    between = psf.sample(all_x.ravel(), all_y.ravel()).reshape(truth.shape)
+    truth = response.grid(x, y, core)
+    amounts = psf.coefficients.at(all_x.ravel(), all_y.ravel())
+    between = np.tensordot(amounts, psf.basis[(..., *core)], axes=(0, 0)).reshape(truth.shape)
     error = np.abs(between - truth).max(axis=(2, 3)).max(axis=other)
     # Between neighbouring pixels a step may well be.
     wide: Array = np.where(np.diff(own) > 1, error, 0)

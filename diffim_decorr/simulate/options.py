@@ -24,12 +24,18 @@ class SimulationOptions(Declared):
 
     about: ClassVar[str] = "option of simulations"
 
-    size: tuple[int, int] | int = option((1024, 1024), "Image size.", low=16, high=32768, metavar="N|NYxNX")
-    seed: int = option(1, "Of the random numbers.", low=0, metavar="N")
-    svar: float = option(100.0, "Science background variance [counts²].", positive=True, metavar="F")
-    tvar: float = option(50.0, "Template background variance [counts²].", positive=True, metavar="F")
+    size: tuple[int, int] | int = option(
+        (1024, 1024), "Image size.", low=16, high=32768, metavar="N|NYxNX", section="Images"
+    )
+    seed: int = option(1, "Of the random numbers.", low=0, metavar="N", section="Images")
+    svar: float = option(100.0, "Science background variance [counts²].", positive=True, metavar="F", section="Images")
+    tvar: float = option(50.0, "Template background variance [counts²].", positive=True, metavar="F", section="Images")
     depth_step: float = option(
-        1.0, "Factor by which the template variance changes at the middle column.", positive=True, metavar="F"
+        1.0,
+        "Factor by which the template variance changes at the middle column.",
+        positive=True,
+        metavar="F",
+        section="Images",
     )
     gain: float = option(
         2.0,
@@ -37,39 +43,64 @@ class SimulationOptions(Declared):
         positive=True,
         infinite=True,
         metavar="F",
+        section="Images",
     )
-    psf: Literal["gaussian", "moffat"] = option("gaussian", "Profile of the sharper image.")
-    fwhm: float = option(3.0, "Seeing of the sharper image [pixels].", low=1, high=50, metavar="PX")
-    kernel_sigma: float = option(1.5, "Typical width of the kernel, a sigma [pixels].", positive=True, metavar="PX")
-    kernel_width: int = option(21, "Odd size of its image [pixels].", low=3, metavar="PX")
-    kernel_order: int = option(2, "Degree of its spatial polynomials.", low=0, high=6, metavar="N")
+    psf: Literal["gaussian", "moffat"] = option("gaussian", "Profile of the sharper image.", section="PSF and kernel")
+    fwhm: float = option(
+        3.0, "Seeing of the sharper image [pixels].", low=1, high=50, metavar="PX", section="PSF and kernel"
+    )
+    kernel_sigma: float = option(
+        1.5, "Typical width of the kernel, a sigma [pixels].", positive=True, metavar="PX", section="PSF and kernel"
+    )
+    kernel_width: int = option(21, "Odd size of its image [pixels].", low=3, metavar="PX", section="PSF and kernel")
+    kernel_order: int = option(
+        2, "Degree of its spatial polynomials.", low=0, high=6, metavar="N", section="PSF and kernel"
+    )
     kernel_variation: float = option(
-        0.2, "Relative amplitude with which its width varies over the field.", low=0, high=0.9, metavar="F"
+        0.2,
+        "Relative amplitude with which its width varies over the field.",
+        low=0,
+        high=0.9,
+        metavar="F",
+        section="PSF and kernel",
     )
-    kernel_sum: float = option(1.0, "Its sum, the photometric scale.", positive=True, metavar="F")
+    kernel_sum: float = option(
+        1.0, "Its sum, the photometric scale.", positive=True, metavar="F", section="PSF and kernel"
+    )
     convolved: Literal["template", "science"] = option(
-        "template", "The image that is convolved, which is the sharper one."
+        "template", "The image that is convolved, which is the sharper one.", section="PSF and kernel"
     )
-    stars: int | None = option(None, "Number of stars, 0 for noise only.", low=0, metavar="N", unset="by --density")
-    density: float = option(500.0, "Stars per million pixels.", low=0, metavar="F")
+    stars: int | None = option(
+        None, "Number of stars, 0 for noise only.", low=0, metavar="N", unset="by --density", section="Sources"
+    )
+    density: float = option(500.0, "Stars per million pixels.", low=0, metavar="F", section="Sources")
     flux_range: tuple[float, float] = option(
-        (200.0, 1e6), "Least and greatest flux of a star, drawn from N(>F) proportional to F^-0.6.", metavar="F F"
+        (200.0, 1e6),
+        "Least and greatest flux of a star, drawn from N(>F) proportional to F^-0.6.",
+        metavar="F F",
+        section="Sources",
     )
-    variables: int | None = option(None, "Stars whose flux differs.", low=0, metavar="N", unset="one in fifty")
+    variables: int | None = option(
+        None, "Stars whose flux differs.", low=0, metavar="N", unset="one in fifty", section="Sources"
+    )
     transients: int | None = option(
         None,
         "Sources in the science image alone.",
         low=0,
         metavar="N",
         unset="20 per million pixels; none without stars",
+        section="Sources",
     )
     masks: bool = option(
         True,
         "Saturated stars, cosmic rays, bad columns and missing corners, or none of these. Sources are always flagged.",
         flags="--masks/--no-masks",
+        section="Images",
     )
-    saturation: float = option(2e4, "Where pixels saturate [counts].", positive=True, metavar="F")
-    kernel_format: Literal["hotpants", "grid"] = option("hotpants", "Form of the kernel file and the difference.")
+    saturation: float = option(2e4, "Where pixels saturate [counts].", positive=True, metavar="F", section="Images")
+    kernel_format: Literal["hotpants", "grid"] = option(
+        "hotpants", "Form of the kernel file and the difference.", section="Output"
+    )
 
     def check(self) -> None:
         ny, nx = self.shape

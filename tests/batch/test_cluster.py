@@ -82,7 +82,11 @@ def test_a_night_on_a_cluster(scheduler: Path, workers: Any, tmp_path: Path) -> 
     outputs = {f"{k}/out.fits" for k in range(14) if k != 5}
     _wait(lambda: paths_of(night) - before == {"night.results.jsonl", "night.summary.ecsv"} | outputs, 20)
     table = Table.read(night / "night.summary.ecsv")
-    assert list(table["status"]) == ["failed" if k == 5 else "done" for k in range(14)]
+    status = list(table["status"])
+    assert status.pop(5) == "failed"
+    # What the killed worker had written and not told yet is found whole by the next.
+    assert set(status) <= {"done", "skipped"}
+    assert status.count("skipped") <= 1
     assert len(outcomes_in(results)) == 14
 
     # The same files as on one machine, with the same headers.
@@ -114,7 +118,8 @@ def test_limits_are_those_of_one_machine(scheduler: Path, workers: Any, tmp_path
 )
 def test_schedulers_that_are_not_there(tmp_path: Path, place: str, says: str) -> None:
     make_night(tmp_path, 1)
-    done = decorr(tmp_path, "batch", "night.csv", "--scheduler", place)
+    patience = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "1s"}
+    done = decorr(tmp_path, "batch", "night.csv", "--scheduler", place, env=ENVIRONMENT | patience)
     assert done.returncode == 2
     assert says in done.stderr
 

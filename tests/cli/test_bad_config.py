@@ -24,7 +24,13 @@ CONFIGS = {
     "list for string": ("psf = ['a', 'b']", "options.toml: psf = ['a', 'b'] is not a string"),
     "numbers in a list": ("bad-planes = [3]", "options.toml: bad-planes = [3] is not a string or a list of strings"),
     "no choice": ("variance = 'none'", "options.toml: variance: 'none' is not one of"),
-    "table": ("[run]\ntolerance = 1e-3", "options.toml: there is no option 'run'"),
+    "unknown table": ("[rum]\ntolerance = 1e-3", "options.toml: there is no table 'rum'; did you mean 'run'?"),
+    "unknown option of a table": (
+        "[run]\ntolerence = 1e-3",
+        "options.toml: [run] there is no option 'tolerence'; did you mean 'tolerance'?",
+    ),
+    "string for number in a table": ("[run]\ntolerance = 'x'", "options.toml: [run] tolerance = 'x' is not a number"),
+    "value out of range in a table": ("[run]\nthreads = 0", "options.toml: [run] threads: must be a whole number from"),
     "table for a value": ("[tolerance]\na = 1", "options.toml: tolerance = a table is not a number"),
     "no bits": (
         "dq-bad = 'five'",
