@@ -244,9 +244,9 @@ class FilePlane(Plane):
     def _fill(self, file: int, y: int, x: int, pixels: Array) -> None:
         """Read pixels that lie side by side in the file, from one on."""
         offset = self.offset + (y * self.extent[1] + x) * self.dtype.itemsize
-        count = os.preadv(file, [pixels], offset)
+        count = os.preadv(file, [pixels.data], offset)
         while count < pixels.nbytes:  # as of more than 2 GiB
-            more = os.preadv(file, [pixels.view("u1")[count:]], offset + count)
+            more = os.preadv(file, [pixels.view("u1").data[count:]], offset + count)
             if not more:
                 if self.identity is not None:
                     raise changed(self.path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import re
@@ -23,7 +22,8 @@ from numpy.typing import NDArray
 from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.planes import ArrayPlane, FilePlane, Identity, Plane, changed, identity_of
-from diffim_decorr.io.structure import DTYPES, check_structure
+from diffim_decorr.io.structure import DTYPES, check_structure, unpack_hdus
+from diffim_decorr.memory import available
 
 __all__ = (
     "Extension",
@@ -50,6 +50,8 @@ _BROKEN = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, Memor
 # The modules of Python that read compressed files, by what these begin with, and programs that none reads.
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2"}
 _NOT_UNPACKED = {b"\x1f\x9d": "compress", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz"}
+# What is unpacked is in memory as it is in the file, as astropy reads it, and as pixels.
+_COPIES = 3
 _LONGEST_ENTRY = 200  # bytes of a name in an archive of numpy
 
 
@@ -158,12 +160,13 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         packing = _packing(start)
         if packing is not None:
             with damaged(path), import_module(packing).open(file) as packed:
-                content = packed.read(6)
-                if content != b"SIMPLE":  # before all of whatever it is is unpacked
+                # Before all of whatever it is is unpacked.
+                if packed.read(6) != b"SIMPLE":
                     raise InputError(f"{path}: what is compressed in it is not a FITS file")
-                content += packed.read()
-            with io.BytesIO(content) as unpacked:
-                yield unpacked
+                packed.seek(0)
+                content = unpack_hdus(path, packed, 1e6 * (available() or math.inf) / _COPIES)
+            with content:
+                yield content
         elif start != b"SIMPLE":
             for magic, program in _NOT_UNPACKED.items():
                 if start.startswith(magic):
