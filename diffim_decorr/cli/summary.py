@@ -14,6 +14,9 @@ def print_json(summary: dict[str, Any]) -> None:
     """Print one JSON object."""
     import json
 
+    from diffim_decorr.cli.failures import Telling
+
+    Telling.current().done = True
     click.echo(json.dumps(summary, indent=2))
 
 

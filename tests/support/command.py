@@ -52,8 +52,8 @@ main()
 
 def decorr(folder: Path, *args: object, **keywords: Any) -> subprocess.CompletedProcess[str]:
     """Run ``decorr ARGS`` in a folder."""
-    keywords = {"env": ENVIRONMENT, "timeout": 60, "stdin": subprocess.DEVNULL, **keywords}
-    return subprocess.run([*COMMAND, *map(str, args)], cwd=folder, capture_output=True, text=True, **keywords)
+    keywords = {"env": ENVIRONMENT, "timeout": 60, "stdin": subprocess.DEVNULL, "capture_output": True, **keywords}
+    return subprocess.run([*COMMAND, *map(str, args)], cwd=folder, text=True, **keywords)
 
 
 def quickly(folder: Path, *args: object) -> subprocess.CompletedProcess[str]:
