@@ -27,6 +27,7 @@ _COMMANDS = {
     "snr": "Measure flux, error and S/N of point sources at every pixel.",
     "measure": "Measure fluxes at given positions.",
     "qa": "Judge the noise of any difference image.",
+    "info": "Show what a file holds, and what would be used of it.",
     "report": "Write an index over many results.",
     "config": "Print the options that made an output, as a file for --config.",
     "rerun": "Make an output once more.",
