@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator
+from typing import ClassVar
 
 __all__ = (
     "DecorrWarning",
@@ -35,12 +36,17 @@ class InputError(ValueError):
     status 3.
     """
 
+    #: What kind of error it is, a word for programs.
+    code: ClassVar[str] = "input"
+
 
 class UsageError(InputError):
     """An option, its value, or the place for an output cannot be what was meant.
 
     The command line ends with status 2.
     """
+
+    code: ClassVar[str] = "usage"
 
 
 class OptionError(UsageError):
@@ -70,6 +76,8 @@ class OptionError(UsageError):
 
 class OutputExistsError(UsageError):
     """There is something already in the place of an output, and it is not to be replaced."""
+
+    code: ClassVar[str] = "output-exists"
 
 
 class FailedVerdictError(Exception):

@@ -33,7 +33,7 @@ def peak() -> float | None:
 
 
 def limit(megabytes: float) -> None:
-    """Have this process take no more memory than this, besides mapped files: what goes beyond is a MemoryError."""
+    """Have this process take no more memory than this: what goes beyond is a MemoryError."""
     if resource is not None:
         with suppress(ValueError, OSError):  # less is allowed anyway
             hard = resource.getrlimit(resource.RLIMIT_DATA)[1]

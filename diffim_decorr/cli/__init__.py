@@ -14,6 +14,7 @@ import click
 from diffim_decorr._version import __version__
 from diffim_decorr.cli.commands import Group
 from diffim_decorr.cli.common import heard, say
+from diffim_decorr.cli.failures import Telling, asked_for_json
 from diffim_decorr.cli.surroundings import settle
 from diffim_decorr.errors import (
     FailedExposuresError,
@@ -34,6 +35,7 @@ _COMMANDS = {
     "snr": "Measure flux, error and S/N of point sources at every pixel.",
     "measure": "Measure fluxes at given positions.",
     "qa": "Judge the noise of any difference image.",
+    "info": "Show what a file holds, and what would be used of it.",
     "report": "Write an index over many results.",
     "config": "Print the options that made an output, as a file for --config.",
     "rerun": "Make an output once more.",
@@ -99,33 +101,31 @@ def main() -> None:
     if not sys.warnoptions:
         # What users should know is said in lines of our own.
         warnings.simplefilter("ignore")
+    telling = Telling(asked_for_json(sys.argv[1:]))
     try:
-        cli(standalone_mode=False)
+        cli(standalone_mode=False, obj=telling)
         if sys.stdout is not None:  # closed by whoever started us
             sys.stdout.flush()  # while there is somebody to tell what goes wrong
     except click.ClickException as error:
         with heard():
             error.show()
+        telling.tell("usage", error.format_message(), error.exit_code)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         say("decorr: interrupted")
+        telling.tell("interrupted", "interrupted", 130)
         sys.exit(130)
     except BrokenPipeError:
         # Whoever read our output has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except FailedVerdictError as error:
-        say(f"decorr: {error}")
-        sys.exit(4)
+        _end(telling, "verdict", str(error), 4)
     except FailedExposuresError as error:
-        say(f"decorr: {error}")
-        sys.exit(5)
-    except OptionError as error:
-        say(f"decorr: error: {error.typed}")
-        sys.exit(2)
+        _end(telling, "exposures", str(error), 5)
     except InputError as error:
-        say(f"decorr: error: {error}")
-        sys.exit(2 if isinstance(error, UsageError) else 3)
+        text = error.typed if isinstance(error, OptionError) else str(error)
+        _end(telling, error.code, text, 2 if isinstance(error, UsageError) else 3, "error: ")
     except Exception as error:
         if os.environ.get("DECORR_TRACEBACK"):
             raise
@@ -133,8 +133,15 @@ def main() -> None:
         if isinstance(error, OSError) and error.filename is not None:
             cause = f"{os.fsdecode(error.filename)}: {error.strerror}"
         if lacks_memory(error):
-            say(f"decorr: failed: there is not enough memory ({cause}): a higher limit (ulimit -v), or --threads 1")
-            sys.exit(1)
+            text = f"there is not enough memory ({cause}): a higher limit (ulimit -v), or --threads 1"
+            _end(telling, "memory", text, 1, "failed: ")
         notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
-        say(f"decorr: failed: {type(error).__name__}: {cause}{notes} (DECORR_TRACEBACK=1 shows where)")
-        sys.exit(1)
+        text = f"{type(error).__name__}: {cause}{notes} (DECORR_TRACEBACK=1 shows where)"
+        _end(telling, "unforeseen", text, 1, "failed: ")
+
+
+def _end(telling: Telling, code: str, text: str, status: int, kind: str = "") -> NoReturn:
+    """Say what went wrong and end the process."""
+    say(f"decorr: {kind}{text}")
+    telling.tell(code, text, status)
+    sys.exit(status)

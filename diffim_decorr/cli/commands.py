@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from diffim_decorr.declare import Option as Declaration
 from diffim_decorr.declare import Section, by_section
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ("WIDTH", "Argument", "Command", "Group", "Option", "argument", "nearest", "option", "ours")
 
@@ -50,7 +52,7 @@ class Option(click.Option):
         self.declared = declared
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        return [CompletionItem(incomplete, type="file")] if self.path else super().shell_complete(ctx, incomplete)
+        return _completed("file", incomplete) if self.path else super().shell_complete(ctx, incomplete)
 
 
 class Argument(click.Argument):
@@ -72,9 +74,14 @@ class Argument(click.Argument):
         self.completed = completed
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        if not self.completed:
-            return super().shell_complete(ctx, incomplete)
-        return [CompletionItem(incomplete, type=self.completed)]
+        return _completed(self.completed, incomplete) if self.completed else super().shell_complete(ctx, incomplete)
+
+
+def _completed(kind: str, incomplete: str) -> list[CompletionItem]:
+    """What has the shell complete names of files, or of folders."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type=kind)]
 
 
 class _Helpful(click.Command):

@@ -13,6 +13,7 @@ import click
 from click.types import FloatParamType, IntParamType
 
 from diffim_decorr.cli.commands import Command, Option, argument, option, ours
+from diffim_decorr.cli.failures import Telling
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.declare import by_section, unknown_name
 from diffim_decorr.errors import UsageError
@@ -65,6 +66,8 @@ def _load(ctx: click.Context, _param: click.Parameter, path: str | None) -> str 
         assert parameter.name is not None
         defaults[parameter.name] = not value if opposite else value
     ctx.meta["config"] = path
+    if defaults.get("json") or defaults.get("as_json"):
+        Telling.current().asked = True
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
     return path
 

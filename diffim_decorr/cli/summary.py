@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -10,13 +11,16 @@ import click
 from diffim_decorr.cli.lines import print_line
 from diffim_decorr.errors import plain
 
-__all__ = ("print_extensions", "print_json", "print_summary")
+__all__ = ("print_extensions", "print_json", "print_rows", "print_summary")
 
 
 def print_json(summary: dict[str, Any]) -> None:
     """Print one JSON object."""
     import json
 
+    from diffim_decorr.cli.failures import Telling
+
+    Telling.current().done = True
     click.echo(json.dumps(summary, indent=2))
 
 
@@ -45,6 +49,11 @@ def print_summary(summary: dict[str, Any], verbose: bool) -> None:
     seconds = summary["timings"]
     stages = ", ".join(f"{stage} {value:.2f}" for stage, value in seconds.items() if stage != "total")
     rows.append(("seconds", f"{seconds['total']:.2f}" + (f" ({stages})" if verbose else "")))
+    print_rows(rows)
+
+
+def print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    """Print labels and values: wrapped on a terminal, else a line each."""
     if sys.stdout is None or not sys.stdout.isatty():
         for label, value in rows:
             print_line(f"{label:<22}{value}")

@@ -23,6 +23,8 @@ def settle() -> None:
         try:
             os.stat(os.path.join(os.environ.get(name, ""), below))
         except PermissionError:
-            os.environ[name] = os.devnull
+            del os.environ[name]
+            if name == "HOME":
+                os.environ[name] = os.devnull
         except OSError:
             pass

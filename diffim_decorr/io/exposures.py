@@ -43,7 +43,7 @@ from diffim_decorr.io.psfs import psf_hdu, read_psf
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.robust import median
 
-__all__ = ("Spec", "parent_origin", "read_exposure")
+__all__ = ("Layout", "Spec", "layout_in", "parent_origin", "read_exposure")
 
 Array = NDArray[Any]
 
@@ -63,6 +63,54 @@ class _Layers:
     image: Any
     companions: Mapping[Role, Any] = field(default_factory=dict)
     others: Sequence[Any] = ()
+    layout: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where in a file an exposure is found.
+
+    Parameters
+    ----------
+    name
+        What the layout is called.
+    image
+        ``name.fits[EXT]`` of the image.
+    companions
+        The same of its mask and of its plane of noise, by what they tell.
+    others
+        What else is in the file and could have been meant.
+    by_name
+        Whether planes are told apart by their names, so that a file may have several exposures.
+    """
+
+    name: str
+    image: str
+    companions: Mapping[Role, str]
+    others: Sequence[str]
+    by_name: bool
+
+
+def layout_in(spec: Spec) -> Layout:
+    """Where in a file its exposure, or the one that ``[EXT]`` chooses, is found.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or holds no image.
+    """
+    path, extension = split_spec(spec)
+    with open_fits(path) as hdus:
+        layers = _find_layers(path, hdus, extension)
+        alone = not layers.companions and len(hdus) == 1
+        by_name = "an image alone" if alone else "planes by their names"
+        return Layout(
+            "lsst.images" if is_lsst_images(hdus) else layers.layout or by_name,
+            hdu_label(path, hdus, layers.image),
+            {role: hdu_label(path, hdus, hdu) for role, hdu in layers.companions.items()},
+            [hdu_label(path, hdus, hdu) for hdu in layers.others],
+            not layers.layout,
+        )
 
 
 def read_exposure(
@@ -232,7 +280,8 @@ def _afw_layers(hdus: fits.HDUList, chosen: Any) -> _Layers | None:
         return None
     roles: tuple[Role, ...] = ("mask", "variance")
     found = {role: pick(hdus, "EXTTYPE", role.upper()) for role in roles}
-    return _Layers(image, {role: hdu for role, hdu in found.items() if hdu is not None and hdu.header["NAXIS"] > 0})
+    planes = {role: hdu for role, hdu in found.items() if hdu is not None and hdu.header["NAXIS"] > 0}
+    return _Layers(image, planes, layout="LSST's, by EXTTYPE")
 
 
 def _hotpants_layers(hdus: fits.HDUList, chosen: Any) -> _Layers | None:
@@ -242,7 +291,7 @@ def _hotpants_layers(hdus: fits.HDUList, chosen: Any) -> _Layers | None:
     image = next((hdu for hdu in hdus if hdu.header["NAXIS"] > 0), None)
     if sigma is None or sigma is image or (chosen is not None and chosen is not image):
         return None
-    return _Layers(image, {"noise": sigma})
+    return _Layers(image, {"noise": sigma}, layout="HOTPANTS' layers, by OBJECT")
 
 
 def _object(hdu: Any) -> str:

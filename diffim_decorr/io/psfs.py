@@ -32,7 +32,7 @@ from diffim_decorr.kernels.grid import GridCoefficients, on_grid
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.threads import serial_blas
 
-__all__ = ("is_response", "psf_hdu", "psf_numbers", "read_psf")
+__all__ = ("holds_psf", "is_response", "psf_hdu", "psf_numbers", "read_psf")
 
 Array = NDArray[Any]
 
@@ -78,6 +78,14 @@ def psf_numbers(path: str) -> list[int]:
     with open_fits(path) as hdus:
         found = _psfs(hdus)
         return [k for k, hdu in enumerate(hdus) if any(hdu is one for one in found)]
+
+
+def holds_psf(spec: str | os.PathLike[str]) -> bool:
+    """Whether a file, or the HDU that is named, holds a PSF and says so."""
+    path, extension = split_spec(spec)
+    with open_fits(path) as hdus:
+        looked_at = hdus if extension is None else [select_hdu(path, hdus, extension)]
+        return any(_is_psfex(hdu) or _is_called_psf(hdu) for hdu in looked_at)
 
 
 def _psfs(hdus: fits.HDUList) -> list[Any]:

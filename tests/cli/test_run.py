@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 
-from support.command import COMMAND, ENVIRONMENT, OUT, decorr, quickly, succeed
+from support.command import COMMAND, ENVIRONMENT, OUT, decorr, on_terminal, quickly, succeed
 from support.files import INPUTS, sound
 from support.noise import PLANES
 
@@ -117,31 +117,8 @@ def test_nothing_is_imported_that_is_not_used(folder: Path, options: tuple[str, 
     assert sorted(name for name in imported - imports("-c", "") if name.startswith(UNUSED)) == []
 
 
-def on_terminal(folder: Path, *args: str) -> tuple[str, int]:
-    """What the command shows on a terminal."""
-    pty = pytest.importorskip("pty")
-    mine, its = pty.openpty()
-    environment = {**ENVIRONMENT, "TERM": "xterm", "COLUMNS": "100"}
-    with subprocess.Popen(
-        [*COMMAND, "run", *INPUTS, *args], cwd=folder, env=environment, stdin=its, stdout=its, stderr=its
-    ) as process:
-        os.close(its)
-        shown = b""
-        while True:
-            try:
-                part = os.read(mine, 4096)
-            except OSError:  # how Linux says that the other side has been closed
-                break
-            if not part:
-                break
-            shown += part
-        status = process.wait(timeout=60)
-    os.close(mine)
-    return shown.decode(), status
-
-
 def test_progress_on_a_terminal(folder: Path) -> None:
-    shown, status = on_terminal(folder, "-o", "out[red].fits")
+    shown, status = on_terminal(folder, "run", *INPUTS, "-o", "out[red].fits")
     assert status == 0
     assert "filtering" in shown
     assert "\x1b[" in shown
@@ -150,7 +127,7 @@ def test_progress_on_a_terminal(folder: Path) -> None:
 
 
 def test_no_progress_when_quiet(folder: Path) -> None:
-    assert on_terminal(folder, "-q", *OUT) == ("", 0)
+    assert on_terminal(folder, "run", *INPUTS, "-q", *OUT) == ("", 0)
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support.files import listing
 
-__all__ = ("COMMAND", "ENVIRONMENT", "OUT", "decorr", "quickly", "refused", "succeed", "told")
+__all__ = ("COMMAND", "ENVIRONMENT", "OUT", "decorr", "on_terminal", "quickly", "refused", "succeed", "told")
 
 OUT = ("-o", "out.fits")
 COMMAND = [sys.executable, "-m", "diffim_decorr"]
@@ -52,8 +54,8 @@ main()
 
 def decorr(folder: Path, *args: object, **keywords: Any) -> subprocess.CompletedProcess[str]:
     """Run ``decorr ARGS`` in a folder."""
-    keywords = {"env": ENVIRONMENT, "timeout": 60, "stdin": subprocess.DEVNULL, **keywords}
-    return subprocess.run([*COMMAND, *map(str, args)], cwd=folder, capture_output=True, text=True, **keywords)
+    keywords = {"env": ENVIRONMENT, "timeout": 60, "stdin": subprocess.DEVNULL, "capture_output": True, **keywords}
+    return subprocess.run([*COMMAND, *map(str, args)], cwd=folder, text=True, **keywords)
 
 
 def quickly(folder: Path, *args: object) -> subprocess.CompletedProcess[str]:
@@ -78,6 +80,28 @@ def _server() -> subprocess.Popen[str]:
         server.communicate()
 
     return server
+
+
+def on_terminal(folder: Path, *args: object, **environment: str) -> tuple[str, int]:
+    """What the command shows on a terminal, and its status."""
+    pty = pytest.importorskip("pty")
+    mine, its = pty.openpty()
+    env = {**ENVIRONMENT, "TERM": "xterm", "COLUMNS": "100", **environment}
+    line = [*COMMAND, *map(str, args)]
+    with subprocess.Popen(line, cwd=folder, env=env, stdin=its, stdout=its, stderr=its) as process:
+        os.close(its)
+        shown = b""
+        while True:
+            try:
+                part = os.read(mine, 4096)
+            except OSError:  # how Linux says that the other side has been closed
+                break
+            if not part:
+                break
+            shown += part
+        status = process.wait(timeout=60)
+    os.close(mine)
+    return shown.decode(), status
 
 
 def succeed(folder: Path, *args: object, status: int = 0) -> subprocess.CompletedProcess[str]:

@@ -23,7 +23,7 @@ from diffim_decorr.errors import InputError
 from diffim_decorr.io.hdus import damaged, hdu_label
 from diffim_decorr.io.headers import integer_card
 from diffim_decorr.io.kernels.lsst_common import Frame, as_one_family, chebyshev_powers, for_convolution
-from diffim_decorr.io.kernels.source import Format
+from diffim_decorr.io.kernels.source import Format, NoKernelError
 from diffim_decorr.kernels.coefficients import PolynomialCoefficients
 from diffim_decorr.kernels.spatial import SpatialKernel
 
@@ -112,7 +112,7 @@ class _Archive:
         """The number of the one kernel that is no part of another object."""
         kernels = [item for item in self.items.values() if item.kind.endswith("Kernel")]
         if not kernels:
-            raise InputError(f"{self.where}: the archive holds no kernel")
+            raise NoKernelError(f"{self.where}: the archive holds no kernel")
         parts = {part for item in kernels if item.kind == "LinearCombinationKernel" for part in self._parts(item)}
         # KernelPsf and PcaPsf have one.
         psfs = {
@@ -122,7 +122,7 @@ class _Archive:
         }
         own = [item for item in kernels if item.number not in parts | psfs]
         if not own:
-            raise InputError(f"{self.where}: the only kernel in the archive is that of a PSF, no matching kernel")
+            raise NoKernelError(f"{self.where}: the only kernel in the archive is that of a PSF, no matching kernel")
         if len(own) > 1:
             listed = ", ".join(f"{item.kind} {item.number}" for item in own)
             raise InputError(f"{self.where}: the archive holds several kernels ({listed}); one is needed")

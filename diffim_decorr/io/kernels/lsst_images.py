@@ -19,7 +19,7 @@ from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
 from diffim_decorr.io.hdus import hdu_label, pick, read_array
 from diffim_decorr.io.kernels.lsst_common import Frame, as_one_family, chebyshev_powers, for_convolution
-from diffim_decorr.io.kernels.source import Format, Source
+from diffim_decorr.io.kernels.source import Format, NoKernelError, Source
 from diffim_decorr.io.lsst_images import check_schema, is_lsst_images, schema_of, tree_of
 from diffim_decorr.kernels.spatial import SpatialKernel
 
@@ -42,7 +42,7 @@ def _read(source: Source) -> MatchingKernel:
         raise InputError(f"{path}: was not written by lsst.images (it lacks the card DATAMODL or the HDU JSON)")
     node = tree_of(path, source.hdus).get("kernel")
     if node is None:
-        raise InputError(f"{path}: its tree holds no matching kernel; give the kernel in a file of its own")
+        raise NoKernelError(f"{path}: its tree holds no matching kernel; give the kernel in a file of its own")
     name = f"{path}[JSON]"
     if not isinstance(node, dict):
         raise InputError(f"{name}: the kernel is no tree")

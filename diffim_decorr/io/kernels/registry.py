@@ -17,11 +17,11 @@ from diffim_decorr.difference.matching import MatchingKernel
 from diffim_decorr.errors import DecorrWarning, InputError, UsageError
 from diffim_decorr.io.hdus import damaged, is_numpy_archive, open_fits, select_hdu, split_spec
 from diffim_decorr.io.kernels import delta, grid, hotpants, image, lsst, lsst_images, sfft, table
-from diffim_decorr.io.kernels.source import Source
+from diffim_decorr.io.kernels.source import Format, Source
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.threads import serial_blas
 
-__all__ = ("FORMATS", "as_kernel", "kernel_inside", "load_kernel", "read_kernel")
+__all__ = ("FORMATS", "as_kernel", "holds_kernel", "kernel_inside", "load_kernel", "read_kernel")
 
 # In this order: the one that is no FITS file first, and the image last, for it takes whatever has pixels.
 FORMATS = (
@@ -122,15 +122,28 @@ def kernel_inside(
     name, _ = split_spec(path)
     with open_fits(name) as hdus:
         source = Source(hdus, name, None, image_shape, header)
-        for known in FORMATS:
-            # Any image would pass for a kernel, and any cube for a grid of them.
-            if known in (grid.FORMAT, image.FORMAT):
-                continue
-            with damaged(name):
-                found = known.sniff(source)
-            if found:
-                return known.read(source)
+        known = _unmistakable(source)
+        if known is not None:
+            return known.read(source)
     raise UsageError(f"Missing option '-k' / '--kernel': {name} has no matching kernel inside")
+
+
+def holds_kernel(path: str | os.PathLike[str]) -> bool:
+    """Whether a file holds a matching kernel, in a format that nothing else could be."""
+    name, extension = split_spec(path)
+    with _opened(name) as hdus:
+        hdu = None if extension is None else select_hdu(name, hdus, extension)
+        return _unmistakable(Source(hdus, name, hdu, None, None)) is not None
+
+
+def _unmistakable(source: Source) -> Format | None:
+    """The format of a kernel in a file, but for those that any image or cube would pass for."""
+    for known in FORMATS:
+        if known not in (grid.FORMAT, image.FORMAT):
+            with damaged(source.path):
+                if known.sniff(source):
+                    return known
+    return None
 
 
 def as_kernel(

@@ -14,7 +14,7 @@ from diffim_decorr.errors import InputError
 from diffim_decorr.io.hdus import hdu_label, read_array, shape_of
 from diffim_decorr.options import KernelFormat
 
-__all__ = ("Format", "Source")
+__all__ = ("Format", "NoKernelError", "Source")
 
 Array = NDArray[Any]
 
@@ -62,6 +62,10 @@ class Source:
         if 0 in hdu.shape:
             raise InputError(f"{where}: the kernel has no pixels")
         return read_array(self.hdus, hdu, where), where
+
+
+class NoKernelError(InputError):
+    """A file of a format that may hold a matching kernel holds none, as exposures do not."""
 
 
 @dataclass(frozen=True)
