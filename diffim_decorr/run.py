@@ -33,7 +33,7 @@ from diffim_decorr.io.output.file import OutputFile
 from diffim_decorr.io.output.layouts import output_path, output_paths
 from diffim_decorr.io.output.mosaic import MosaicFile
 from diffim_decorr.io.output.product import Product
-from diffim_decorr.io.psfs import read_psf
+from diffim_decorr.io.psfs import read_psf, said_to_be_psf
 from diffim_decorr.io.stacks import input_files, read_inputs
 from diffim_decorr.io.warps import read_warp
 from diffim_decorr.kernels.psf import PSF_TOLERANCE, composed_psf
@@ -465,6 +465,7 @@ def _read(files: dict[str, str], inputs: InputOptions, options: Options) -> Subt
         kernel = kernel_inside(files["difference"], shape, header)
     else:
         kernel = load_kernel(inputs.kernel, shape, header, inputs.kernel_format)
+        _refuse_psf(inputs)
     science_file = inputs.sci_kernel or inputs.pre_conv_kernel
     science_kernel = None
     if science_file is not None:
@@ -486,6 +487,19 @@ def _read(files: dict[str, str], inputs: InputOptions, options: Options) -> Subt
             [load_exposure(file) for file in inputs.tmpl_noise_image or ()],
         ),
     )
+
+
+def _refuse_psf(inputs: InputOptions) -> None:
+    """Refuse a PSF for the matching kernel, unless an image was convolved with it on purpose."""
+    crossed = inputs.sci_kernel is not None or inputs.pre_conv_kernel is not None
+    if inputs.kernel is None or crossed or inputs.kernel_format is not None:
+        return
+    said = said_to_be_psf(inputs.kernel)
+    if said is not None:
+        raise InputError(
+            f"{inputs.kernel}: is a PSF by its card {said}, not a matching kernel: give the kernel that the matching "
+            "program wrote, and this with --psf (if the template was convolved with it, --kernel-format image says so)"
+        )
 
 
 def _checked_output(

@@ -109,6 +109,7 @@ def _checked(option: Option) -> Callable[[click.Context, click.Parameter, Any], 
             return option.checked(value, called=option.flag)
         except UsageError as error:
             # click says itself which option it is.
-            raise click.BadParameter(f"{str(error).removeprefix(option.flag).strip()}.") from error
+            unset = f" (without it: {option.unset})" if option.default is None and option.unset else ""
+            raise click.BadParameter(f"{str(error).removeprefix(option.flag).strip()}{unset}.") from error
 
     return check

@@ -32,7 +32,7 @@ __all__ = ("psf",)
 def psf(file: str, x: float, y: float, output: str, **given: Any) -> None:
     """Write the PSF of FILE at X Y as an image with a sum of 1.
 
-    Positions outside the field that the PSF was made for are refused.
+    Of a PSF that varies, positions outside the field are refused.
     """
     import numpy as np
 

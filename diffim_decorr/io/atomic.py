@@ -270,6 +270,8 @@ def check_output(path: str, inputs: Sequence[str], overwrite: bool) -> None:
         raise UsageError(f"{path}: the output is a directory")
     if not os.path.isdir(folder):
         raise UsageError(f"{path}: there is no directory {os.path.join(os.getcwd(), folder)}")
+    if path == "-":
+        raise UsageError("-: outputs are files that appear whole, not standard output; ./- is a file of that name")
     if not name:
         raise UsageError(f"the name of the output is empty: {path!r}")
     if os.path.exists(path):

@@ -20,6 +20,7 @@ from diffim_decorr.io.hdus import (
     damaged,
     hdu_label,
     is_image,
+    is_numpy_archive,
     open_fits,
     read_array,
     select_hdu,
@@ -32,11 +33,12 @@ from diffim_decorr.kernels.grid import GridCoefficients, on_grid
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.threads import serial_blas
 
-__all__ = ("holds_psf", "is_response", "psf_hdu", "psf_numbers", "read_psf")
+__all__ = ("holds_psf", "is_response", "psf_hdu", "psf_numbers", "read_psf", "said_to_be_psf")
 
 Array = NDArray[Any]
 
 _LARGEST_PSF = 1001
+_NEGATIVE = 0.1  # of the peak; no PSF goes as far below zero
 # The interpolant that PSFEx has fitted the model with.
 _LANCZOS = 4
 _PSFEX_CARDS = ("POLNAXIS", "PSFNAXIS", "PSFAXIS1", "PSFAXIS2", "PSF_SAMP")
@@ -88,6 +90,21 @@ def holds_psf(spec: str | os.PathLike[str]) -> bool:
         return any(_is_psfex(hdu) or _is_called_psf(hdu) for hdu in looked_at)
 
 
+def said_to_be_psf(spec: str | os.PathLike[str]) -> str | None:
+    """The card by which an image says that it is a PSF; None if it does not, or is something else as well."""
+    path, extension = split_spec(spec)
+    if is_numpy_archive(path):
+        return None
+    with open_fits(path) as hdus:
+        hdu = (hdus[0] if len(hdus) == 1 else None) if extension is None else select_hdu(path, hdus, extension)
+        if hdu is None:
+            return None
+        if _is_called_psf(hdu):
+            return "EXTNAME"
+        named = re.match(r"PSF\b(?!\s*J?\d)", str(hdu.header.get("OBJECT", "")), re.IGNORECASE)
+        return "OBJECT" if named else next((card for card in ("PSFRESP", "PSFFILE") if card in hdu.header), None)
+
+
 def _psfs(hdus: fits.HDUList) -> list[Any]:
     """PSFEx models; or else the HDUs called PSF; or else all that have pixels."""
     kinds: tuple[Callable[[Any], bool], ...] = (_is_psfex, _is_called_psf, _has_pixels)
@@ -98,11 +115,28 @@ def _only_psf(path: str, hdus: fits.HDUList) -> Any:
     found = _psfs(hdus)
     if not found:
         raise InputError(f"{path}: no HDU holds a PSF")
+    if _is_response(hdus) and not _is_called_psf(found[0]):
+        raise InputError(
+            f"{path}: has no PSF, for the run was given none: give decorr run that of the input that was not convolved "
+            "(--psf)"
+        )
+    if not _is_psfex(found[0]) and not _is_called_psf(found[0]):
+        _refuse_sky(path, hdus, found[0])
     if len(found) > 1:
         numbers = [k for k, hdu in enumerate(hdus) if any(hdu is one for one in found)]
         listed = ", ".join(f"[{k}]{f' {hdu.name}' if hdu.name else ''}" for k, hdu in zip(numbers, found, strict=True))
         raise InputError(f"{path}: holds {len(found)} PSFs, {listed}: name the one that is meant as {path}[HDU]")
     return found[0]
+
+
+def _refuse_sky(path: str, hdus: fits.HDUList, hdu: Any) -> None:
+    """Refuse an image that is not called a PSF, and has a place on the sky and pixels without data or below zero."""
+    if "CTYPE1" not in hdu.header or len(shape_of(hdu)) != 2:
+        return
+    pixels = read_array(hdus, hdu, hdu_label(path, hdus, hdu))
+    if not (np.isfinite(pixels).all() and pixels.min() >= -_NEGATIVE * pixels.max()):
+        height, width = pixels.shape
+        raise InputError(f"{path}: holds no PSF, but an image of the sky of {width} x {height} pixels")
 
 
 def _is_called_psf(hdu: Any) -> bool:

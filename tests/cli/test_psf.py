@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from support.command import quickly, succeed
+from support.command import quickly, refused, succeed
 from support.files import INPUTS, make_inputs
 from support.kernels import gaussian
 
@@ -39,3 +39,11 @@ def test_psf_command_on_an_image(tmp_path: Path) -> None:
     succeed(tmp_path, "psf", "out.fits", "-3", "2.5", "-o", "at.fits")
     psf = fits.getdata(tmp_path / "out.fits", "PSF")
     np.testing.assert_allclose(fits.getdata(tmp_path / "at.fits"), psf / psf.sum(), rtol=1e-6)
+
+
+def test_psf_command_tells_what_has_none(folder: Path) -> None:
+    succeed(folder, "run", *INPUTS, "-q", "-o", "out.fits")
+    refused(folder, "has no PSF, for the run was given none", "psf", "out.fits", "10", "20", "-o", "no.fits")
+    refused(
+        folder, "holds no PSF, but an image of the sky of 96 x 80 pixels", "psf", "diff.fits", "1", "2", "-o", "no.fits"
+    )

@@ -45,6 +45,24 @@ def test_psf_for_the_kernel_of_a_program(folder: Path, made: str) -> None:
     refused(folder, "psf.fits: looks like a PSF", *LINE, "psf.fits", "--psf", "psf.fits", "-o", "out.fits")
 
 
+@pytest.mark.parametrize(
+    ("cards", "card"),
+    [({"EXTNAME": "PSF"}, "EXTNAME"), ({"OBJECT": "PSF of night 3"}, "OBJECT"), ({"PSFRESP": True}, "PSFRESP")],
+)
+def test_what_says_that_it_is_a_psf_is_no_kernel(folder: Path, cards: dict[str, Any], card: str) -> None:
+    """Whoever made the difference; unless an image was convolved with it, which is for the user to say."""
+    fits.writeto(folder / "own.fits", gaussian(9, 1.4), fits.Header(cards))
+    refused(folder, (f"own.fits: is a PSF by its card {card}", "--psf"), *LINE, "own.fits", "-o", "out.fits")
+    succeed(folder, *LINE, "own.fits", "--kernel-format", "image", "-o", "sure.fits")
+    succeed(folder, *LINE, "own.fits", "--sci-kernel", "own.fits", "-o", "crossed.fits")
+    succeed(folder, *LINE, "kernel.fits", "--psf", "own.fits", "-o", "right.fits")
+
+
+def test_an_object_of_that_name_is_none(folder: Path) -> None:
+    fits.writeto(folder / "own.fits", gaussian(9, 1.4), fits.Header({"OBJECT": "PSF J0123+45"}))
+    succeed(folder, *LINE, "own.fits", "-o", "out.fits")
+
+
 @pytest.mark.parametrize("made", HEADERS)
 def test_images_that_can_be_kernels_of_a_program(folder: Path, made: str) -> None:
     """Those with negative lobes, of a single pixel, evaluated by ourselves, or of which the user is sure."""

@@ -125,7 +125,10 @@ def kernel_inside(
         known = _unmistakable(source)
         if known is not None:
             return known.read(source)
-    raise UsageError(f"Missing option '-k' / '--kernel': {name} has no matching kernel inside")
+    raise UsageError(
+        f"Missing option '-k' / '--kernel': {name} has no matching kernel inside (--kernel FILE names "
+        "the one that HOTPANTS -oki, SFFT, LSST or another program wrote)"
+    )
 
 
 def holds_kernel(path: str | os.PathLike[str]) -> bool:
