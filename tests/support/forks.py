@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -14,6 +15,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +36,10 @@ class Forks:
     def __init__(self, folder: Path, seconds: int = 60, megabytes: int = 2000) -> None:
         self._folder = folder
         self._limits = {"seconds": seconds, "bytes": megabytes * 1_000_000}
+        found = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "support.forks"], cwd=folder, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+            stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(found)},
         )  # fmt: skip
 
     def run(self, *args: str, fault: tuple[int, str] | None = None) -> tuple[int, str, str]:
@@ -81,7 +84,18 @@ def _work(job: dict[str, Any]) -> None:
     sys.argv[:] = ["decorr", *job["args"]]
     if job["fault"] is not None:
         inject(*job["fault"])
-    main()
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    else:
+        status = 0
+    # As an interpreter ends, but that it does not take itself to pieces, which takes longer than most of what is tried.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
