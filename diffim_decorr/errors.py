@@ -1,8 +1,10 @@
-"""The exceptions and the warning that users are meant to read."""
+"""The exceptions and the warning that users are meant to read, and what their messages are made of."""
 
 from __future__ import annotations
 
+import errno
 import re
+from collections.abc import Iterator
 from typing import ClassVar
 
 __all__ = (
@@ -13,8 +15,17 @@ __all__ = (
     "OptionError",
     "OutputExistsError",
     "UsageError",
+    "causes",
+    "lacks_memory",
+    "plain",
 )
 
+# What threads, shared libraries and compiled modules say where there is no memory.
+_WITHOUT_MEMORY = (
+    (RuntimeError, "start new thread"),
+    (ImportError, "failed to map"),
+    (SystemError, "without exception set"),
+)
 _NAME = r"\{(\w+)\}"
 
 
@@ -85,3 +96,25 @@ class FailedExposuresError(Exception):
 
 class DecorrWarning(UserWarning):
     """The run went on, but its user should know something about the result."""
+
+
+def plain(text: str) -> str:
+    """A text for a line, without control characters, whatever is in file names."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, the one that it came of, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether something failed because there is no memory left, of which libraries have words of their own."""
+    return any(
+        isinstance(one, MemoryError)
+        or (isinstance(one, OSError) and one.errno == errno.ENOMEM)
+        or any(isinstance(one, kind) and words in str(one) for kind, words in _WITHOUT_MEMORY)
+        for one in causes(error)
+    )

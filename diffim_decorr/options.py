@@ -277,7 +277,7 @@ class Options(Declared):
     )
     max_memory: float = option(
         800.0,
-        "Memory that a run may take, besides what it maps of files, and what it is to return.",
+        "Memory that a run may take, besides the rows of its inputs that it is at, and what it is to return.",
         low=300,
         high=1e7,
         metavar="MB",

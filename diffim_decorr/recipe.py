@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from diffim_decorr.declare import Declared, Option, declared
-from diffim_decorr.errors import InputError, UsageError
+from diffim_decorr.errors import InputError, UsageError, plain
 from diffim_decorr.io.fingerprint import fingerprint
 from diffim_decorr.io.hdus import open_fits, split_spec
 from diffim_decorr.options import InputOptions, Options, OutputOptions
@@ -54,12 +54,12 @@ class Recipe:
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
-        yield f"# How {self.source} was made, by decorr {self.version}."
+        yield f"# How {plain(self.source)} was made, by decorr {self.version}."
         if self.command:
-            yield f"# Command: {self.command}"
-        yield f"# decorr run {' '.join(self.images.values())} --config THIS-FILE"
+            yield f"# Command: {plain(self.command)}"
+        yield f"# decorr run {plain(' '.join(self.images.values()))} --config THIS-FILE"
         for name, value in self.prints.items():
-            yield f"# {name}: {value}"
+            yield f"# {plain(name)}: {value}"
         for group in (self.inputs, self.options, self.output):
             for name, option in declared(type(group)).items():
                 if option.card:

@@ -23,8 +23,8 @@ FormName = Literal["make", "sh", "slurm", "snakemake"]
 _PLAIN = re.compile(r"[\w./+@,-]+", re.ASCII)
 # Tasks of an array, of which Slurm allows 1001 unless it is told otherwise.
 _MOST = 1000
-# Besides what a run may take: files that are mapped.
-_MAPPED = 1000.0
+# Besides what a run may take: rows of its inputs.
+_ROWS = 1000.0
 
 
 def emitted(tasks: Sequence[Task], form: FormName, name: str) -> str:
@@ -104,7 +104,7 @@ exposures | tr '\\n' '\\000' | xargs -0 -n 1 -P "${{JOBS:-1}}" sh -c 'eval "$0" 
 def _slurm(tasks: Sequence[Task], title: str) -> str:
     size = min(len(tasks), _MOST)
     threads = max(task.options.threads or 1 for task in tasks)
-    memory = max(task.options.max_memory for task in tasks) + _MAPPED
+    memory = max(task.options.max_memory for task in tasks) + _ROWS
     return f"""#!/bin/bash
 #SBATCH --job-name=decorr
 #SBATCH --array=1-{size}
@@ -135,7 +135,7 @@ def _snakemake(tasks: Sequence[Task], title: str) -> str:
             "inputs": _inputs(task),
             "command": shlex.join([*_again(task).command, "-q"]),
             "threads": task.options.threads or 1,
-            "memory": ceil(task.options.max_memory + _MAPPED),
+            "memory": ceil(task.options.max_memory + _ROWS),
         }
         for task in tasks
     }

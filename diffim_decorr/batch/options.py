@@ -71,7 +71,7 @@ class BatchOptions(Declared):
     )
     memory_limit: float | None = option(
         None,
-        "Memory that one exposure may take, besides mapped files.",
+        "Memory that one exposure may take.",
         low=300,
         metavar="MB",
         unset="none",

@@ -8,20 +8,20 @@ from __future__ import annotations
 import errno
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
-from diffim_decorr.batch.memory import begin_peak, peak
 from diffim_decorr.batch.resume import why_again
 from diffim_decorr.batch.tasks import Task
-from diffim_decorr.errors import InputError, OutputExistsError, UsageError
+from diffim_decorr.errors import InputError, OutputExistsError, UsageError, causes, lacks_memory
 from diffim_decorr.findings import findings_of
 from diffim_decorr.io.output.layouts import is_output
 from diffim_decorr.io.unfinished import reclaim
+from diffim_decorr.memory import begin_peak, peak
 from diffim_decorr.run import decorrelate_files, decorrelate_mosaic
 from diffim_decorr.summary import summary_of
 
@@ -148,10 +148,10 @@ def _found(task: Task) -> dict[str, Any]:
 
 def _cause(error: BaseException) -> tuple[str, str, bool]:
     """What kind of failure it is, a line about it, and whether it may be gone the next time."""
-    numbers = [one.errno for one in _chain(error) if isinstance(one, OSError)]
+    numbers = [one.errno for one in causes(error) if isinstance(one, OSError)]
     passing = any(number in _PASSING for number in numbers)
     text = " ".join(str(error).split()) or type(error).__name__
-    if any(isinstance(one, MemoryError) for one in _chain(error)):
+    if lacks_memory(error):
         return "memory", "there is not enough memory for it (--memory-limit, --max-memory)", False
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{os.fsdecode(error.filename)}: {error.strerror}"
@@ -160,9 +160,3 @@ def _cause(error: BaseException) -> tuple[str, str, bool]:
     if isinstance(error, InputError):
         return "usage" if isinstance(error, UsageError) else "input", text, False
     return "internal", f"{type(error).__name__}: {text}", False
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

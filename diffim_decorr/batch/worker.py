@@ -60,8 +60,8 @@ def main() -> None:
 
 
 def _work(inbox: _Inbox, answers: TextIO) -> None:
-    from diffim_decorr.batch.memory import limit
     from diffim_decorr.batch.work import work
+    from diffim_decorr.memory import limit
     from diffim_decorr.threads import keep_to
 
     settings = json.loads(inbox.lines.get() or "{}")

@@ -13,9 +13,17 @@ import click
 
 from diffim_decorr._version import __version__
 from diffim_decorr.cli.commands import Group
-from diffim_decorr.cli.common import say
+from diffim_decorr.cli.common import heard, say
 from diffim_decorr.cli.failures import Telling, asked_for_json
-from diffim_decorr.errors import FailedExposuresError, FailedVerdictError, InputError, OptionError, UsageError
+from diffim_decorr.cli.surroundings import settle
+from diffim_decorr.errors import (
+    FailedExposuresError,
+    FailedVerdictError,
+    InputError,
+    OptionError,
+    UsageError,
+    lacks_memory,
+)
 
 __all__ = ("cli", "main")
 
@@ -86,6 +94,7 @@ def _terminated(number: int, _frame: Any) -> NoReturn:
 
 def main() -> None:
     """Run the command line and end the process."""
+    settle()
     for number in _SIGNALS:
         if signal.getsignal(number) == signal.SIG_DFL:  # nohup means it
             signal.signal(number, _terminated)
@@ -98,11 +107,12 @@ def main() -> None:
         if sys.stdout is not None:  # closed by whoever started us
             sys.stdout.flush()  # while there is somebody to tell what goes wrong
     except click.ClickException as error:
-        error.show()
+        with heard():
+            error.show()
         telling.tell("usage", error.format_message(), error.exit_code)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("decorr: interrupted", err=True)
+        say("decorr: interrupted")
         telling.tell("interrupted", "interrupted", 130)
         sys.exit(130)
     except BrokenPipeError:
@@ -119,9 +129,12 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("DECORR_TRACEBACK"):
             raise
-        cause = " ".join(str(error).split())
+        cause = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, OSError) and error.filename is not None:
             cause = f"{os.fsdecode(error.filename)}: {error.strerror}"
+        if lacks_memory(error):
+            text = f"there is not enough memory ({cause}): a higher limit (ulimit -v), or --threads 1"
+            _end(telling, "memory", text, 1, "failed: ")
         notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
         text = f"{type(error).__name__}: {cause}{notes} (DECORR_TRACEBACK=1 shows where)"
         _end(telling, "unforeseen", text, 1, "failed: ")

@@ -15,6 +15,7 @@ from diffim_decorr.batch.options import BatchOptions
 from diffim_decorr.cli.commands import Command, argument, option
 from diffim_decorr.cli.common import loading, say, tell
 from diffim_decorr.cli.config import config_option
+from diffim_decorr.cli.lines import print_line
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.cli.pictures import extra
 from diffim_decorr.errors import FailedExposuresError, FailedVerdictError, UsageError
@@ -160,7 +161,7 @@ def _engine(tasks: Sequence[Task], own: BatchOptions, options: Options, ticker: 
 
 def _jobs(count: int, own: BatchOptions, options: Options) -> int:
     """How many exposures are worked on at a time."""
-    from diffim_decorr.batch.memory import available
+    from diffim_decorr.memory import available
     from diffim_decorr.threads import available_threads
 
     jobs, free = own.jobs, available()
@@ -193,11 +194,11 @@ def _tell(totals: Totals, results: str, summary: str, own: BatchOptions) -> None
             print_json({"schema": SCHEMA, **totals.tree(), "results": results, "summary": summary})
         elif not own.quiet:
             verdicts = ", ".join(f"{count} {name}" for name, count in sorted(totals.verdicts.items()))
-            click.echo(f"{'exposures':<22}{totals.total}")
-            click.echo(f"{'done, skipped, failed':<22}{totals.done}, {totals.skipped}, {totals.failed}")
-            click.echo(f"{'verdicts':<22}{verdicts or 'none'}")
-            click.echo(f"{'results':<22}{results}")
-            click.echo(f"{'summary':<22}{summary}")
+            print_line(f"{'exposures':<22}{totals.total}")
+            print_line(f"{'done, skipped, failed':<22}{totals.done}, {totals.skipped}, {totals.failed}")
+            print_line(f"{'verdicts':<22}{verdicts or 'none'}")
+            print_line(f"{'results':<22}{results}")
+            print_line(f"{'summary':<22}{summary}")
 
 
 def _end(totals: Totals, strict: bool) -> None:

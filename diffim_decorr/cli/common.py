@@ -11,9 +11,10 @@ from contextlib import contextmanager
 
 import click
 
+from diffim_decorr.errors import plain
 from diffim_decorr.options import CommandOptions, OutputOptions
 
-__all__ = ("guarded_files", "loading", "plain", "say", "skipped", "tell", "typed", "warn")
+__all__ = ("guarded_files", "heard", "loading", "say", "skipped", "tell", "typed", "warn")
 
 
 @contextmanager
@@ -33,18 +34,20 @@ def guarded_files() -> list[str]:
     return [meta["config"]] if "config" in meta else []
 
 
-def plain(text: str) -> str:
-    """A text without control characters, whatever is in file names."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def say(text: str) -> None:
-    """One line on standard error; that it is full is no failure of the command, and there is nobody to be told."""
+@contextmanager
+def heard() -> Iterator[None]:
+    """For what is said on standard error: that it is full is no failure, and there is nobody to be told."""
     try:
-        click.echo(plain(text), err=True)
+        yield
     except OSError:
         # What is left in the buffer must not fail once more at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def say(text: str) -> None:
+    """One line on standard error."""
+    with heard():
+        click.echo(plain(text), err=True)
 
 
 def typed() -> str:

@@ -10,6 +10,7 @@ import click
 
 from diffim_decorr.cli.commands import Group, argument, option
 from diffim_decorr.cli.common import tell, warn
+from diffim_decorr.cli.lines import print_line
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.cli.pictures import ending_of, extra
 from diffim_decorr.errors import InputError
@@ -244,7 +245,7 @@ def convert(file: str, output: str, **given: Any) -> None:
     for remark in remarks:
         warn(remark)
     with tell(output):
-        click.echo(f"{output}: {said}")
+        print_line(f"{output}: {said}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -363,7 +364,7 @@ def _print(summary: dict[str, Any]) -> None:
         ]
     rows.append(("sum", f"{low:.6g}" if high - low < 1e-9 * abs(high) else f"{low:.6g} to {high:.6g}"))
     for label, value in rows:
-        click.echo(f"{label:<17}{value}")
+        print_line(f"{label:<17}{value}")
     last = "" if is_psi else "  max_abs_rho"
     click.echo(f"\n{'position':<12}{'x':>8}{'y':>8}{'sum':>10}{'peak':>10}{'FWHM':>8}{'ellipt.':>9}{last}")
     for row in summary["positions"]:
@@ -374,4 +375,4 @@ def _print(summary: dict[str, Any]) -> None:
         else:
             text += f"{shape['fwhm']:>8.3f}{shape['ellipticity']:>9.3f}"
         rho = row["max_abs_rho"]
-        click.echo(text + ("" if is_psi else f"{'–' if rho is None else format(rho, '.4f'):>13}"))
+        print_line(text + ("" if is_psi else f"{'–' if rho is None else format(rho, '.4f'):>13}"))

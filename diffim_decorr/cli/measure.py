@@ -9,6 +9,7 @@ import click
 from diffim_decorr.cli.commands import Command, argument, option
 from diffim_decorr.cli.common import say, tell, warn
 from diffim_decorr.cli.config import config_option
+from diffim_decorr.cli.lines import print_line
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.errors import OutputExistsError, UsageError
 from diffim_decorr.options import CommandOptions, MeasureOptions, OutputOptions
@@ -74,4 +75,4 @@ def measure(files: tuple[str, ...], **given: Any) -> None:
             ("positions", f"{len(found) // len(images)} in {len(images)} image{'s' * (len(images) > 1)}"),
             (f"S/N of {options.limit:g} or more", str(detected)),
         ):
-            click.echo(f"{label:<22}{value}")
+            print_line(f"{label:<22}{value}")

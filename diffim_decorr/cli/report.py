@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from diffim_decorr.cli.commands import Command, argument, option
+from diffim_decorr.cli.lines import print_line
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.cli.pictures import check_pictures, extra, write_pictures
 from diffim_decorr.errors import InputError
@@ -74,4 +75,4 @@ def report(results: tuple[str, ...], output: str, pages: bool, title: str, **giv
     with whole_file(output, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(index_of(entries, title))
     if not quiet:
-        click.echo(f"{output}: {len(entries)} image{'s' * (len(entries) != 1)}")
+        print_line(f"{output}: {len(entries)} image{'s' * (len(entries) != 1)}")

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import click
-
+from diffim_decorr.cli.lines import print_line
+from diffim_decorr.errors import plain
 from diffim_decorr.qa.score import FIGURES
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def print_scores(found: Sequence[Assessment], several: bool) -> None:
         for one in found:
             figures = one.figures
             said = [f"{name} {_number(figures[name].value)}" for name in ("max_abs_rho", "snr_std", "psf_scatter")]
-            click.echo(f"{one.verdict.status:<7}{one.name}: {', '.join(said)}")
+            print_line(f"{one.verdict.status:<7}{one.name}: {', '.join(said)}")
         return
     for one in found:
         _print_one(one)
@@ -40,20 +40,21 @@ def _print_one(one: Assessment) -> None:
         lines.insert(0, verdict.explanation)
     rows = list(_rows(one))
     if sys.stdout is None or not sys.stdout.isatty():
-        click.echo(f"{'verdict':<28}{verdict.status}")
+        print_line(f"{'verdict':<28}{verdict.status}")
         for line in lines:
-            click.echo(f"{'':<28}{line}")
+            print_line(f"{'':<28}{line}")
         for cells in rows:
-            click.echo("{:<28}{:>12}{:>12}{:>12}  {}".format(*cells).rstrip())
+            print_line("{:<28}{:>12}{:>12}{:>12}  {}".format(*cells).rstrip())
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False, markup=False, emoji=False)
-    console.print(Text.assemble("verdict  ", (verdict.status, f"bold {_COLOURS[verdict.status]}"), f"  {one.name}"))
+    judged = (verdict.status, f"bold {_COLOURS[verdict.status]}")
+    console.print(Text.assemble("verdict  ", judged, f"  {plain(one.name)}"))
     for line in lines:
-        console.print(f"  {line}")
+        console.print(f"  {plain(line)}")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for k, heading in enumerate(rows[0]):
         table.add_column(heading, justify="right" if 0 < k < 4 else "left", overflow="fold")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from diffim_decorr.cli.commands import Command, argument
+from diffim_decorr.cli.lines import print_line
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.options import CommandOptions, OutputOptions
 from diffim_decorr.simulate.options import SimulationOptions
@@ -76,5 +77,6 @@ def simulate(outdir: str, **given: Any) -> None:
             )
         elif not command.quiet:
             for key, file in files.items():
-                click.echo(f"{key.replace('_', ' '):<13} {file}")
-            click.echo(f"\nNext:\n  {following}")
+                print_line(f"{key.replace('_', ' '):<13} {file}")
+            click.echo("\nNext:")
+            print_line(f"  {following}")

@@ -10,6 +10,7 @@ import click
 from diffim_decorr.cli.commands import Command, argument, option
 from diffim_decorr.cli.common import guarded_files, loading, skipped, tell, warn
 from diffim_decorr.cli.config import config_option
+from diffim_decorr.cli.lines import print_line
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.cli.progress import progress_shown
 from diffim_decorr.errors import OutputExistsError
@@ -92,7 +93,7 @@ def snr(image: str, **given: Any) -> None:
             *peaks,
             ("seconds", f"{summary['timings']['total']:.2f}"),
         ):
-            click.echo(f"{label:<22}{value}")
+            print_line(f"{label:<22}{value}")
 
 
 def _shown(measured: dict[str, float | None]) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from diffim_decorr.cli.lines import print_line
+from diffim_decorr.errors import plain
+
 __all__ = ("print_extensions", "print_json", "print_rows", "print_summary")
 
 
@@ -53,14 +56,14 @@ def print_rows(rows: Sequence[tuple[str, str]]) -> None:
     """Print labels and values: wrapped on a terminal, else a line each."""
     if sys.stdout is None or not sys.stdout.isatty():
         for label, value in rows:
-            click.echo(f"{label:<22}{value}")
+            print_line(f"{label:<22}{value}")
         return
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=None, show_header=False, box=None, pad_edge=False)
     for label, value in rows:
-        table.add_row(label, value)
+        table.add_row(label, plain(value))
     # Names of files are no markup.
     Console(highlight=False, markup=False, emoji=False).print(table)
 
@@ -72,11 +75,11 @@ def print_extensions(path: str, summaries: list[dict[str, Any]], seconds: float)
         return "not measured" if value is None else f"{value:.4f}"
 
     worst = max((summary["verdict"]["status"] for summary in summaries), key=("ok", "check", "fail").index)
-    click.echo(f"{'verdict':<22}{worst}")
-    click.echo(f"{'output':<22}{path}")
+    print_line(f"{'verdict':<22}{worst}")
+    print_line(f"{'output':<22}{path}")
     for summary in summaries:
         qa = summary["qa"]
         rho = f"{shown(qa['max_abs_rho_before'])} before, {shown(qa['max_abs_rho_after'])} after"
         verdict = summary["verdict"]["status"]
-        click.echo(f"{summary['extension']:<22}{verdict}; max_abs_rho {rho}; snr_std {shown(qa['snr_std'])}")
-    click.echo(f"{'seconds':<22}{seconds:.2f}")
+        print_line(f"{summary['extension']:<22}{verdict}; max_abs_rho {rho}; snr_std {shown(qa['snr_std'])}")
+    print_line(f"{'seconds':<22}{seconds:.2f}")

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from diffim_decorr.cli.common import plain, say, warn
-from diffim_decorr.errors import UsageError
+from diffim_decorr.cli.common import say, warn
+from diffim_decorr.errors import UsageError, plain
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

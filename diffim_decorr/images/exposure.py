@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import cached_property, partial
@@ -29,6 +30,8 @@ Array = NDArray[Any]
 
 # How many areas of zeros chance may make in an image, and how small an area is one.
 _BY_CHANCE, _SMALLEST = 1e-3, 3
+# What a card can be called whose value is the number of a bit (FITS standard 4.1.2.3, and ESO's HIERARCH).
+_PLANE_NAME = re.compile(r"[!-<>-~]([ -<>-~]{0,48}[!-<>-~])?")
 
 
 class Exposure:
@@ -103,6 +106,8 @@ class Exposure:
         self.missing_value = missing_value
         self._given_fills = fills
         for plane, bit in self.mask_planes.items():
+            if not _PLANE_NAME.fullmatch(plane):
+                raise InputError(f"{name}: {plane!r} is no name of a mask plane that fits into a card of a FITS header")
             if not 0 <= bit < 32:
                 raise InputError(f"{name}: mask plane {plane} is said to be bit {bit}, which a 32-bit mask has not")
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, final
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
 
-__all__ = ("ArrayPlane", "ConstantPlane", "DerivedPlane", "FilePlane", "Identity", "Plane", "identity_of")
+__all__ = ("ArrayPlane", "ConstantPlane", "DerivedPlane", "FilePlane", "Identity", "Plane", "changed", "identity_of")
 
 Array = NDArray[Any]
 
@@ -135,10 +134,17 @@ def identity_of(file: int | str) -> Identity:
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
+def changed(path: str) -> InputError:
+    """What is to be said of a file that is another one by now."""
+    return InputError(f"{path}: has changed since it was opened")
+
+
 @final
 @dataclass(frozen=True)
 class FilePlane(Plane):
-    """Uncompressed pixels in a file, whose rows are mapped into memory for as long as they are read or held.
+    """Uncompressed pixels in a file, of which rows are in memory for as long as they are held.
+
+    They are read, not mapped: of a file that somebody cuts short a map ends the process (SIGBUS).
 
     Parameters
     ----------
@@ -165,13 +171,15 @@ class FilePlane(Plane):
     zero: float = 0.0
     blank: int | None = None
     identity: Identity | None = None
-    # Side by side tiles share their rows. Mapped for each tile anew they would fault page by page each time.
-    _mapped: WeakValueDictionary[tuple[int, int], Array] = field(
+    # Side by side tiles share their rows.
+    _held: WeakValueDictionary[tuple[int, int], Array] = field(
         default_factory=WeakValueDictionary, repr=False, compare=False
     )
+    # What rows were in that nobody holds any more: memory that is new costs as much as reading into it does.
+    _spare: list[bytearray] = field(default_factory=list, repr=False, compare=False)
 
     def __reduce__(self) -> Any:
-        # What is mapped stays in its process.
+        # What is held stays in its process.
         return FilePlane, (
             self.path,
             self.offset,
@@ -194,47 +202,63 @@ class FilePlane(Plane):
         out[...] = self._window(box) if self._is_plain else self.read(box)
 
     def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
-        # Mapping takes as long as reading some rows does.
-        alone = steps[0] > 1 or box.y1 - box.y0 == 1
-        rows = self._single_rows(box, steps[0]) if alone else self._window(box)
+        rows = self._window(box) if steps[0] == 1 else self._rows(box, steps[0])
         return self._scaled(rows[:, :: steps[1]].astype(self.dtype.newbyteorder("=")))
 
     def _window(self, box: Box) -> Array:
         """The pixels in a box as stored."""
-        return self.held(box.y0, box.y1)[:, box.x0 : box.x1]
+        held = self._held.get((box.y0, box.y1))
+        return self._rows(box, 1) if held is None else held[:, box.x0 : box.x1]
 
-    def _single_rows(self, box: Box, step: int) -> Array:
+    def held(self, y0: int, y1: int) -> Array:
+        rows = self._held.get((y0, y1))
+        if rows is None:
+            flat = self._memory((y1 - y0) * self.extent[1])
+            with self._opened() as file:
+                self._fill(file, y0, 0, flat)
+            rows = self._held[y0, y1] = flat.reshape(-1, self.extent[1])
+        return rows
+
+    def _memory(self, count: int) -> Array:
+        """Room for so many pixels, used again once neither it nor any view of it is left."""
+        try:
+            memory = self._spare.pop()
+        except IndexError:
+            memory = bytearray()
+        if len(memory) < count * self.dtype.itemsize:
+            memory = bytearray(count * self.dtype.itemsize)
+        flat = np.frombuffer(memory, self.dtype, count)
+        finalize(flat, self._spare.append, memory).atexit = False
+        return flat
+
+    def _rows(self, box: Box, step: int) -> Array:
         """Every so many rows of the pixels in a box as stored."""
         numbers = range(box.y0, box.y1, step)
         rows = np.empty((len(numbers), box.x1 - box.x0), self.dtype)
+        whole = step == 1 and rows.shape[1] == self.extent[1]
         with self._opened() as file:
-            for number, row in zip(numbers, rows, strict=True):
-                file.seek(self.offset + (number * self.extent[1] + box.x0) * self.dtype.itemsize)
-                if file.readinto(row) < row.nbytes:
-                    raise OSError(errno.EIO, "has become shorter while it was read", self.path)
+            for number, part in zip(numbers, [rows.reshape(-1)] if whole else rows, strict=False):
+                self._fill(file, number, box.x0, part)
         return rows
 
-    def held(self, y0: int, y1: int) -> Array:
-        rows = self._mapped.get((y0, y1))
-        if rows is None:
-            rows = self._mapped[y0, y1] = self._map(y0, y1)
-        return rows
-
-    def _map(self, y0: int, y1: int) -> Array:
-        nx = self.extent[1]
-        begin = self.offset + y0 * nx * self.dtype.itemsize
-        length = (y1 - y0) * nx * self.dtype.itemsize
-        aligned = begin - begin % mmap.ALLOCATIONGRANULARITY
-        with self._opened() as file:
-            pages = mmap.mmap(file.fileno(), begin - aligned + length, offset=aligned, access=mmap.ACCESS_READ)
-        return np.frombuffer(pages, self.dtype, (y1 - y0) * nx, begin - aligned).reshape(-1, nx)
+    def _fill(self, file: int, y: int, x: int, pixels: Array) -> None:
+        """Read pixels that lie side by side in the file, from one on."""
+        offset = self.offset + (y * self.extent[1] + x) * self.dtype.itemsize
+        count = os.preadv(file, [pixels.data], offset)
+        while count < pixels.nbytes:  # as of more than 2 GiB
+            more = os.preadv(file, [pixels.view("u1").data[count:]], offset + count)
+            if not more:
+                if self.identity is not None:
+                    raise changed(self.path)
+                raise OSError(errno.EIO, "has become shorter while it was read", self.path)
+            count += more
 
     @contextmanager
-    def _opened(self) -> Iterator[Any]:
+    def _opened(self) -> Iterator[int]:
         with open(self.path, "rb", buffering=0) as file:
             if self.identity is not None and identity_of(file.fileno()) != self.identity:
-                raise InputError(f"{self.path}: has changed since it was opened")
-            yield file
+                raise changed(self.path)
+            yield file.fileno()
 
     @property
     def _is_plain(self) -> bool:

@@ -14,7 +14,7 @@ from astropy.io import fits
 from diffim_decorr.errors import InputError, OutputExistsError, UsageError
 from diffim_decorr.io.packing import is_packed, pack
 from diffim_decorr.io.structure import BLOCK
-from diffim_decorr.io.unfinished import begin
+from diffim_decorr.io.unfinished import begin, folder_of, second_name
 
 __all__ = (
     "Draft",
@@ -117,6 +117,13 @@ class Draft:
                 self._file = packed
             _allow(self.temporary)
 
+    def is_at(self, path: str) -> bool:
+        """Whether it is what a name stands for."""
+        try:
+            return os.path.samestat(os.lstat(path), os.fstat(self._file.fileno()))
+        except FileNotFoundError:
+            return False
+
     def discard(self) -> None:
         """Remove what is left of it beside its place."""
         with naming(self.path):
@@ -147,19 +154,37 @@ def drafts(paths: Sequence[str], *, overwrite: bool) -> Iterator[dict[str, Draft
 
 
 def _place(finished: dict[str, Draft], overwrite: bool) -> None:
-    """Move files to their places, all of them or none."""
-    placed: list[str] = []
+    """Move files to their places, all of them or none: if one fails, what was there before comes back."""
+    before = {path: second_name(path) for path in finished} if overwrite else {}
+    moving: list[str] = []
     try:
         for path, draft in reversed(finished.items()):
+            moving.append(path)
+            if overwrite:
+                with suppress(OSError):  # there is nothing, or the file system has no second names
+                    os.link(path, before[path], follow_symlinks=False)
             with naming(path):
                 move(draft.temporary, path, overwrite)
-                placed.append(path)
-                sync_folder(os.path.dirname(os.path.abspath(path)))
+                sync_folder(folder_of(path))
     except BaseException as error:
-        # What was overwritten is gone; what takes its place is whole.
-        for path in () if overwrite else placed:
-            _clean_up(partial(_remove, path), error)
+        for path in moving:
+            _clean_up(partial(_put_back, path, finished[path], before.get(path)), error)
         raise
+    for path, name in before.items():
+        with naming(path):
+            _remove(name)
+
+
+def _put_back(path: str, draft: Draft, old: str | None) -> None:
+    """Undo that a file was moved to its place, if it was."""
+    with naming(path):
+        if not draft.is_at(path):
+            if old is not None:
+                _remove(old)
+        elif old is not None and os.path.lexists(old):
+            os.replace(old, path)
+        else:
+            _remove(path)
 
 
 def _clean_up(action: Callable[[], None], error: BaseException) -> None:
@@ -240,12 +265,11 @@ def check_output(path: str, inputs: Sequence[str], overwrite: bool) -> None:
     UsageError
         Naming the output and the cause.
     """
-    folder, name = os.path.split(path)
-    folder = os.path.abspath(folder)
+    folder, name = folder_of(path), os.path.basename(path)
     if os.path.isdir(path):
         raise UsageError(f"{path}: the output is a directory")
     if not os.path.isdir(folder):
-        raise UsageError(f"{path}: there is no directory {folder}")
+        raise UsageError(f"{path}: there is no directory {os.path.join(os.getcwd(), folder)}")
     if path == "-":
         raise UsageError("-: outputs are files that appear whole, not standard output; ./- is a file of that name")
     if not name:
@@ -266,7 +290,7 @@ def check_output(path: str, inputs: Sequence[str], overwrite: bool) -> None:
         if not overwrite:
             raise exists_already(path)
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{path}: the directory {folder} cannot be written to")
+        raise UsageError(f"{path}: the directory {os.path.join(os.getcwd(), folder)} cannot be written to")
 
 
 @contextmanager
@@ -292,7 +316,7 @@ def whole_file(path: str, overwrite: bool) -> Iterator[str]:
     OSError
         Naming the place, if it cannot be written to its end.
     """
-    folder, name = os.path.split(os.path.abspath(path))
+    name = os.path.basename(path)
     ending = name[name.find(".", 1) :] if "." in name[1:] else ""
     try:
         descriptor, temporary = begin(path, ending)
@@ -305,7 +329,7 @@ def whole_file(path: str, overwrite: bool) -> Iterator[str]:
                 os.fsync(file.fileno())
             _allow(temporary)
             move(temporary, path, overwrite)
-            sync_folder(folder)
+            sync_folder(folder_of(path))
             _remove(temporary)
     except BaseException as error:
         _clean_up(partial(_remove, temporary), error)

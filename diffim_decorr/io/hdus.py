@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import re
@@ -22,8 +21,9 @@ from numpy.typing import NDArray
 
 from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
-from diffim_decorr.images.planes import ArrayPlane, FilePlane, Plane, identity_of
-from diffim_decorr.io.structure import DTYPES, check_structure
+from diffim_decorr.images.planes import ArrayPlane, FilePlane, Identity, Plane, changed, identity_of
+from diffim_decorr.io.structure import DTYPES, check_structure, unpack_hdus
+from diffim_decorr.memory import available
 
 __all__ = (
     "Extension",
@@ -50,6 +50,8 @@ _BROKEN = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, Memor
 # The modules of Python that read compressed files, by what these begin with, and programs that none reads.
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2"}
 _NOT_UNPACKED = {b"\x1f\x9d": "compress", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz"}
+# What is unpacked is in memory as it is in the file, as astropy reads it, and as pixels.
+_COPIES = 3
 _LONGEST_ENTRY = 200  # bytes of a name in an archive of numpy
 
 
@@ -96,7 +98,8 @@ def open_fits(path: str | os.PathLike[str]) -> Iterator[fits.HDUList]:
         check_structure(path, file)
         file.seek(0)
         with damaged(path):
-            hdus = fits.open(file, lazy_load_hdus=True)
+            # Of a file that somebody cuts short a map ends the process.
+            hdus = fits.open(file, lazy_load_hdus=True, memmap=False)
         try:
             yield hdus
         except Exception as error:
@@ -157,12 +160,13 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         packing = _packing(start)
         if packing is not None:
             with damaged(path), import_module(packing).open(file) as packed:
-                content = packed.read(6)
-                if content != b"SIMPLE":  # before all of whatever it is is unpacked
+                # Before all of whatever it is is unpacked.
+                if packed.read(6) != b"SIMPLE":
                     raise InputError(f"{path}: what is compressed in it is not a FITS file")
-                content += packed.read()
-            with io.BytesIO(content) as unpacked:
-                yield unpacked
+                packed.seek(0)
+                content = unpack_hdus(path, packed, 1e6 * (available() or math.inf) / _COPIES)
+            with content:
+                yield content
         elif start != b"SIMPLE":
             for magic, program in _NOT_UNPACKED.items():
                 if start.startswith(magic):
@@ -292,12 +296,12 @@ def image_plane(path: str, hdus: fits.HDUList, hdu: Any) -> Plane:
             raise InputError(f"{name}: damaged FITS file ({key} = {value!r} is not a number)")
     if isinstance(hdu, fits.CompImageHDU):
         index = next(k for k, other in enumerate(hdus) if other is hdu)
-        return _CompressedPlane(os.path.abspath(path), index, extent, name)
+        return _CompressedPlane(os.path.join(os.getcwd(), path), index, extent, name, identity_of(path))
     if _is_packed(path):  # unpacked in memory, which is gone when the file is closed
         with damaged(name):
             return ArrayPlane(_pixels(hdu))
     return FilePlane(
-        path=os.path.abspath(path),
+        path=os.path.join(os.getcwd(), path),
         offset=hdu.fileinfo()["datLoc"],
         extent=extent,
         dtype=np.dtype(DTYPES[header["BITPIX"]]),
@@ -313,7 +317,7 @@ def quantization_step(path: str, hdus: fits.HDUList, hdu: Any) -> float:
     if not isinstance(hdu, fits.CompImageHDU) or hdu.header["BITPIX"] > 0:
         return 0.0
     index = next(k for k, other in enumerate(hdus) if other is hdu)
-    with damaged(hdu_label(path, hdus, hdu)), fits.open(path, disable_image_compression=True) as tables:
+    with damaged(hdu_label(path, hdus, hdu)), fits.open(path, disable_image_compression=True, memmap=False) as tables:
         table = tables[index]
         if "ZSCALE" not in table.columns.names:
             return float(table.header.get("ZSCALE", 0.0))
@@ -337,17 +341,18 @@ def _pixels(hdu: Any) -> Array:
 class _CompressedPlane(Plane):
     """A tile-compressed image, decompressed when it is first read."""
 
-    def __init__(self, path: str, index: int, extent: tuple[int, int], name: str) -> None:
+    def __init__(self, path: str, index: int, extent: tuple[int, int], name: str, identity: Identity) -> None:
         self._path = path
         self._index = index
         self._extent = extent
         self._name = name
+        self._identity = identity
         self._lock = threading.Lock()
         self._array: Array | None = None
 
     def __reduce__(self) -> Any:
         # Another process unpacks it for itself.
-        return _CompressedPlane, (self._path, self._index, self._extent, self._name)
+        return _CompressedPlane, (self._path, self._index, self._extent, self._name, self._identity)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -361,4 +366,7 @@ class _CompressedPlane(Plane):
                         self._array = _pixels(hdus[self._index])
                     except Exception as error:  # the decoders have exceptions of their own
                         raise _damage(self._name, error) from error
+                if identity_of(self._path) != self._identity:
+                    self._array = None
+                    raise changed(self._path)
         return self._array[box.slices].copy()

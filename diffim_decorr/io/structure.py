@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import os
 import re
+from io import BytesIO
 from typing import BinaryIO
 
 from diffim_decorr.errors import InputError
 
-__all__ = ("BLOCK", "DTYPES", "check_structure")
+__all__ = ("BLOCK", "DTYPES", "check_structure", "unpack_hdus")
 
 DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 BLOCK = 2880
 _LONGEST_HEADER = 10_000  # blocks
+_PIECE = 1 << 22  # bytes that are unpacked at a time
 # The END card; as astropy does, one that is followed by NUL, a comment or the like instead of blanks is taken for it.
 _END = re.compile(rb"END( {77}| {0,76}[^ A-Z0-9_-])", re.DOTALL)
 # The cards that say where an HDU ends.
@@ -46,11 +48,51 @@ def check_structure(path: str, file: BinaryIO) -> None:
         index += 1
 
 
-def _read_header(file: BinaryIO) -> bytes | None:
-    """The blocks of a header, or None if they have no END."""
+def unpack_hdus(path: str, packed: BinaryIO, most: float) -> BytesIO:
+    """Read the HDUs of a file that is unpacked meanwhile, and nothing that comes after them.
+
+    Parameters
+    ----------
+    path
+        For messages.
+    packed
+        The file's content.
+    most
+        How many bytes they may take.
+
+    Raises
+    ------
+    InputError
+        If their headers, or what is read, say that they take more.
+    """
+    content = BytesIO()
+    index = 0
+    while (start := packed.read(BLOCK)) and (not index or start.startswith(b"XTENSION")):
+        header = _read_header(packed, start, content)
+        if header is None:
+            break
+        length = _extent(header, f"{path}[{index}]")[1]
+        if content.tell() + length > most:
+            raise InputError(
+                f"{path}: takes {(content.tell() + length) * 1e-9:.3g} GB of memory when it is unpacked, and "
+                f"{most * 1e-9:.3g} GB can be had: uncompress it beforehand"
+            )
+        left = length + -length % BLOCK
+        while left and (piece := packed.read(min(left, _PIECE))):
+            content.write(piece)
+            left -= len(piece)
+        index += 1
+    content.seek(0)
+    return content
+
+
+def _read_header(file: BinaryIO, start: bytes = b"", copy: BinaryIO | None = None) -> bytes | None:
+    """The blocks of a header, or None if they have no END; the first may have been read, and all may be copied."""
     blocks = []
     for _ in range(_LONGEST_HEADER):
-        block = file.read(BLOCK)
+        block, start = start or file.read(BLOCK), b""
+        if copy is not None:
+            copy.write(block)
         if len(block) < BLOCK:
             return None
         blocks.append(block)

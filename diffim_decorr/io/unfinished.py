@@ -13,7 +13,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-__all__ = ("begin", "lock", "reclaim")
+__all__ = ("begin", "folder_of", "lock", "reclaim", "second_name")
 
 fcntl: Any = None  # on systems without such locks, where what is left behind stays
 with suppress(ImportError):
@@ -55,6 +55,12 @@ def begin(path: str, ending: str) -> tuple[int, str]:
             os.unlink(name)
 
 
+def second_name(path: str) -> str:
+    """What a file may be called besides its own name while another takes its place; reclaimed as what is unfinished."""
+    folder, prefix = _folder_and_prefix(path)
+    return os.path.join(folder, f"{prefix}{os.urandom(4).hex()}.old")
+
+
 def lock(descriptor: int, shared: bool = False) -> bool | None:
     """Lock an open file until it is closed; False if somebody else has locked it, None if it cannot be locked."""
     if fcntl is None:
@@ -84,8 +90,13 @@ def reclaim(path: str) -> list[str]:
     return removed
 
 
+def folder_of(path: str) -> str:
+    """The folder of a file, as the system finds it: ``link/..`` is not where the link is."""
+    return os.path.dirname(path) or os.curdir
+
+
 def _folder_and_prefix(path: str) -> tuple[str, str]:
-    folder, name = os.path.split(os.path.abspath(path))
+    folder, name = folder_of(path), os.path.basename(path)
     kept = os.fsencode(name)[:_LONGEST].decode(errors="ignore")
     return folder, f".decorr-{kept}-"
 

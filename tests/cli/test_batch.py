@@ -326,7 +326,7 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
 
 
 def test_two_batches_on_one_manifest(tmp_path: Path) -> None:
-    make_night(tmp_path, 12)
+    make_night(tmp_path, 40)
     with _start(tmp_path, "night.csv", "--jobs", 1) as process:
         _wait(lambda: _ended(tmp_path) > 0)
         second = decorr(tmp_path, "batch", "night.csv", "--results", "other.jsonl")

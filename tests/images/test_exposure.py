@@ -49,6 +49,8 @@ def test_masked_arrays_have_no_data_where_they_are_masked() -> None:
         (lambda: Exposure(IMAGE, mask=MASK.astype(float)), "the mask plane has pixels of type float64, not whole"),
         (lambda: Exposure(IMAGE, ConstantPlane(1.0, (3, 4))), "the variance plane has 4 x 3 pixels"),
         (lambda: Exposure(IMAGE, mask=MASK, mask_planes={"SAT": 32}), "mask plane SAT is said to be bit 32"),
+        (lambda: Exposure(IMAGE, mask=MASK, mask_planes={"S\x1bT": 1}), r"'S\\x1bT' is no name of a mask plane"),
+        (lambda: Exposure(IMAGE, mask=MASK, mask_planes={"A=B": 1}), "'A=B' is no name of a mask plane"),
     ],
 )
 def test_exposure_of_wrong_arrays(make: Callable[[], Exposure], says: str) -> None:

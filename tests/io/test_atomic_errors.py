@@ -17,6 +17,8 @@ from diffim_decorr.options import InputOptions, Options, OutputOptions
 from diffim_decorr.run import decorrelate_files
 from support.files import listing, make_inputs
 
+_FLAT = ("out.fits", "out_mask.fits", "out_psi.fits", "out_variance.fits")
+
 
 def _run(folder: Path, **output: Any) -> None:
     names = [str(folder / f"{name}.fits") for name in ("sci", "tmpl", "diff")]
@@ -120,3 +122,43 @@ def test_small_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.
         Path(temporary).write_text("text")
     assert caught.value.filename == path
     assert listing(tmp_path) == {}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_of_several_files_all_are_replaced_or_none(inputs: Path, monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    """What one of them has replaced already comes back."""
+    if there:
+        for name in _FLAT:
+            (inputs / name).write_text(f"old {name}")
+    whole, moved = os.replace, []
+
+    def replace(source: str, target: str) -> None:
+        if target.endswith("out.fits"):  # the last of four
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        moved.append(target)
+        whole(source, target)
+
+    before = listing(inputs)
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        _run(inputs, layout="flat", overwrite=True)
+    monkeypatch.undo()
+    assert len(moved) == (6 if there else 3)  # there and back
+    assert listing(inputs) == before
+    _run(inputs, layout="flat", overwrite=True)
+    assert set(listing(inputs)) == {*before, *_FLAT}
+    assert all((inputs / name).read_bytes().startswith(b"SIMPLE") for name in _FLAT)
+
+
+def test_threads_that_cannot_be_started_are_no_failure(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For want of memory: what they would have done is done at the end."""
+    whole = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if "_sync" in thread.name:
+            raise RuntimeError("can't start new thread")
+        whole(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    _run(inputs)
+    assert (inputs / "out.fits").exists()

@@ -70,6 +70,9 @@ def _inherited(header: fits.Header | None) -> Iterator[fits.Card]:
         axes = AXIS_CARD.fullmatch(card.keyword)
         if card.keyword.startswith("WCSAXES"):
             yield fits.Card(card.keyword, 2, card.comment)
+        elif card.keyword in ("COMMENT", "HISTORY"):
+            # Not all that writes these keeps to the standard (4.2.1.1), and terminals obey what it does not allow.
+            yield fits.Card(card.keyword, "".join(c if " " <= c <= "~" else "?" for c in str(card.value)))
         elif card.keyword and (axes is None or set(axes.groups()) <= {"1", "2", None}):
             yield card
 

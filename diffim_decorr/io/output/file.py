@@ -249,9 +249,14 @@ class OutputFile:
         with self._changed:
             self._unsynced = True
             self._changed.notify()
-            if self._syncing is None:
-                self._syncing = threading.Thread(target=self._sync)
-                self._syncing.start()
+            if self._syncing is None and not self._complete:
+                syncing = threading.Thread(target=self._sync)
+                try:
+                    syncing.start()
+                except RuntimeError:  # there is no memory for it: all is synced at the end
+                    self._complete = True
+                else:
+                    self._syncing = syncing
 
     def start_syncing(self) -> None:
         with self._changed:

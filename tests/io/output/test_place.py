@@ -82,6 +82,18 @@ def test_permissions_are_those_of_any_new_file(folder: Path) -> None:
     assert (folder / "out.fits").stat().st_mode == (folder / "other").stat().st_mode
 
 
+def test_folders_are_those_of_the_system(folder: Path) -> None:
+    """Which looks at what is before ``..``: a folder that must be there, or a link that leads elsewhere."""
+    refused(folder, "there is no directory", "run", *INPUTS, "-o", "none/../out.fits", status=2)
+    (folder / "far" / "away").mkdir(parents=True)
+    (folder / "link").symlink_to("far/away")
+    succeed(folder, "run", *INPUTS, "-o", "link/../out.fits")
+    sound(folder / "far" / "out.fits")
+    assert not (folder / "out.fits").exists()
+    (folder / "sci.fits").rename(folder / "far" / "sci.fits")
+    succeed(folder, "run", "link/../sci.fits", *INPUTS[1:], "-o", "out.fits")
+
+
 def test_check_output_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_output(str(tmp_path / "new.fits"), [], overwrite=False)
     (tmp_path / "old.fits").touch()

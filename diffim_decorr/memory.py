@@ -33,7 +33,7 @@ def peak() -> float | None:
 
 
 def limit(megabytes: float) -> None:
-    """Have this process take no more memory than this, besides mapped files: what goes beyond is a MemoryError."""
+    """Have this process take no more memory than this: what goes beyond is a MemoryError."""
     if resource is not None:
         with suppress(ValueError, OSError):  # less is allowed anyway
             hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
@@ -41,8 +41,8 @@ def limit(megabytes: float) -> None:
 
 
 def available() -> float | None:
-    """Memory that is free, in MB, or that the container has if that is less; None if that is not known."""
-    found = []
+    """Memory that is free, in MB, or that the container or this process may have if that is less; None if not known."""
+    found = _limits()
     with suppress(OSError), open("/proc/meminfo") as file:
         match = re.search(r"^MemAvailable:\s*(\d+) kB", file.read(), re.MULTILINE)
         found += [int(match[1]) * 1.024e-3] if match else []
@@ -53,3 +53,16 @@ def available() -> float | None:
         with suppress(ValueError, OSError):
             found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 1e-6)
     return min(found, default=None)
+
+
+def _limits() -> list[float]:
+    """What the limits of this process leave it, in MB."""
+    found = []
+    for kind, taken in (("RLIMIT_AS", "VmSize"), ("RLIMIT_DATA", "VmData")):
+        most = resource.getrlimit(getattr(resource, kind))[0] if hasattr(resource, kind) else -1
+        if most >= 0:
+            with suppress(OSError), open("/proc/self/status") as file:
+                match = re.search(rf"^{taken}:\s*(\d+) kB", file.read(), re.MULTILINE)
+                most -= int(match[1]) * 1024 if match else 0
+            found.append(max(0.0, most * 1e-6))
+    return found
