@@ -66,9 +66,10 @@ $(DOCUMENTED): $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
 
-# Any warning is an error.
+# Any warning is an error, and any link within it that leads nowhere.
 docs: $(DOCUMENTED)
 	$(BIN)/sphinx-build -q -W --keep-going -j auto docs docs/_build/html
+	$(BIN)/python tools/links.py docs/_build/html
 
 docs-links: $(DOCUMENTED)
 	$(BIN)/sphinx-build -q -b linkcheck docs docs/_build/links

@@ -90,7 +90,7 @@ class Options(Declared):
     noise: NoiseModelName = option(
         "white",
         "Take the inputs' noise for white, measure its correlation on source-free pixels, or let it vary over the "
-        "field as resampling made it (--sci-warp, --tmpl-warp).",
+        "field, as it is measured in cells or as resampling made it (--sci-warp, --tmpl-warp).",
         card="DCNOISE",
         comment="noise model of the inputs",
         section="Noise",

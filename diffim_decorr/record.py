@@ -184,6 +184,7 @@ class ImageNoise(Figures):
     pixels: int = figure("DCMPIX", "source-free pixels of image {}")
     phase_share: float | None = figure("DCPHASE", "of its warp's noise variation, image {}", default=None)
     measured_on: str = figure("DCMSRC", "what the noise of image {} is from", default="its pixels")
+    varies: float | None = figure("DCNVAR", "rms over cells of covariance of image {}", default=None)
 
 
 @dataclass(frozen=True)

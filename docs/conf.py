@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import click
 from sphinx.application import Sphinx
 
 from diffim_decorr import __version__
@@ -62,8 +63,18 @@ linkcheck_timeout = 20
 linkcheck_retries = 2
 
 
+def _examples(app: Sphinx, context: click.Context, lines: list[str]) -> None:
+    """What the help of a command has besides: its examples."""
+    examples = getattr(context.command, "examples", ())
+    if examples:
+        lines += ["", ".. code-block:: text", ""]
+        lines += [line for typed, purpose in examples for line in (f"    # {purpose}", f"    {typed}")]
+        lines.append("")
+
+
 def setup(app: Sphinx) -> None:
-    """Draw the pictures, by running the code, before pages are read that show them."""
+    """Draw the pictures, by running the code, before pages are read that show them; commands with their examples."""
     from pictures import draw  # beside this file
 
     app.connect("builder-inited", lambda app: draw(HERE / "_pictures"))
+    app.connect("sphinx-click-process-usage", _examples)

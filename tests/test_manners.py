@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import dask.array
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -193,7 +194,8 @@ def test_arrays_files_and_ccddata_are_exposures(tmp_path: Path, images: tuple[Ex
         fits.writeto(tmp_path / f"{k}.fits", array)
     fits.writeto(tmp_path / "kernel.fits", KERNEL)
     files = [str(tmp_path / "0.fits"), tmp_path / "1.fits", tmp_path / "2.fits"]
-    for given in (files, [CCDData(array, unit="adu") for array in arrays]):
+    chunks = [dask.array.from_array(array, chunks=40) for array in arrays]
+    for given in (files, [CCDData(array, unit="adu") for array in arrays], chunks):
         image = decorrelate(*given, tmp_path / "kernel.fits", **options).exposure.image
         np.testing.assert_array_equal(image, expected)
 

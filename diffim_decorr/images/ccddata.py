@@ -49,12 +49,14 @@ def from_ccddata(data: CCDData, name: str) -> dict[str, Any]:
         "mask_planes": names,
         "header": header,
         "psf": None if psf is None else np.asarray(psf),
+        "missing_value": _missing_value(header),
         "name": name,
     }
 
 
 def to_ccddata(
     image: Array,
+    absent: Array | None,
     variance: Array | None,
     mask: Array | None,
     mask_planes: Mapping[str, int],
@@ -69,6 +71,8 @@ def to_ccddata(
         del header[key]
     image = np.array(image)
     bad = ~np.isfinite(image)
+    if absent is not None:
+        bad |= absent
     flags = None
     if mask is not None:
         flags = np.array(mask)
@@ -98,6 +102,12 @@ def _header(data: CCDData) -> fits.Header:
     if data.unit is not None and data.unit != dimensionless_unscaled and "BUNIT" not in header:
         header["BUNIT"] = data.unit.to_string()
     return header
+
+
+def _missing_value(header: fits.Header) -> float | None:
+    """HOTPANTS' fill value."""
+    value = header.get("MASKVAL")
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _wcs(header: fits.Header) -> WCS | None:

@@ -143,7 +143,7 @@ class Exposure:
         unit
             That of the image; by default the header's BUNIT, or none if there is none that astropy understands.
         masked
-            Planes whose pixels are masked, besides those that are not finite; by default NO_DATA, SAT, CR, BAD, EDGE
+            Planes whose pixels are masked, besides those that hold no data; by default NO_DATA, SAT, CR, BAD, EDGE
             and DECORR_BAD. All bits are in the flags, and the names of the planes in ``MP_`` cards of the header.
 
         Returns
@@ -155,6 +155,7 @@ class Exposure:
 
         return to_ccddata(
             self.image,
+            self.absent(self.image.astype(np.float32)),
             self.variance,
             self.mask,
             self.mask_planes,

@@ -165,7 +165,7 @@ def read_exposure(
 
 
 def as_exposure(given: Any, what: str) -> Exposure:
-    """The exposure that is meant: an `Exposure`, an array, a `CCDData`, or the name of a file.
+    """The exposure that is meant: an `Exposure`, an array (of dask, too), a `CCDData`, or the name of a file.
 
     Parameters
     ----------
@@ -186,8 +186,9 @@ def as_exposure(given: Any, what: str) -> Exposure:
     # A CCDData is an instance of a class that only astropy.nddata defines: who has one has loaded that.
     if any(kind.__name__ == "CCDData" for kind in type(given).__mro__):
         return Exposure.from_ccddata(given, name=what)
-    if isinstance(given, np.ndarray):
-        return Exposure(given, name=what)
+    # Arrays of other libraries, such as those of dask, are computed once: every tile would compute its part anew.
+    if isinstance(given, np.ndarray) or (hasattr(given, "__array__") and getattr(given, "ndim", None) == 2):
+        return Exposure(np.asanyarray(given), name=what)
     raise InputError(
         f"{what}: must be an Exposure, an array, a CCDData or the name of a file, not {type(given).__name__}"
     )

@@ -92,12 +92,12 @@ class ChosenPixels:
         return standard_deviation(values, whole=True) if self.coarse else robust_scatter(values)
 
 
-def products_of(pixels: Array, use: Array) -> tuple[Array, Array]:
+def products_of(pixels: Array, use: Array, lag: int = LAG) -> tuple[Array, Array]:
     """Lagged products of the pixels used that have a value, their level taken off, and the numbers of pairs."""
     use = use & np.isfinite(pixels)
     level = level_of(pixels[use]) if use.any() else 0.0
     both = np.stack([np.where(use, pixels - np.float32(level), np.float32(0)), use])
-    products, pairs = inverse_near(power_of(transforms(both, LAG)), on_grid(use.shape, LAG)[1], LAG)
+    products, pairs = inverse_near(power_of(transforms(both, lag)), on_grid(use.shape, lag)[1], lag)
     return products, pairs
 
 

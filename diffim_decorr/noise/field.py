@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffim_decorr.kernels.grid import GridCoefficients
-from diffim_decorr.noise.phase import LocalCorrelation
+from diffim_decorr.noise.local_correlation import LocalCorrelation
 from diffim_decorr.options import Side
 
 __all__ = ("NoiseField",)

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.planes import Plane
+from diffim_decorr.noise.local_correlation import LocalCorrelation
 from diffim_decorr.noise.measured import MeasuredNoise
-from diffim_decorr.noise.phase import SHORTEST, LocalCorrelation, PhaseVariance, correlation_of
+from diffim_decorr.noise.phase import SHORTEST, PhaseVariance, correlation_of
 from diffim_decorr.noise.plane_level import PlaneLevel
 from diffim_decorr.noise.windows import SourceFreeWindows
 
-__all__ = ("Agreement", "LocalNoise", "agreement_with", "local_noise_of")
+__all__ = ("Agreement", "LocalNoise", "agreement_with", "blocks_of", "local_noise_of")
 
 Array = NDArray[Any]
 
@@ -170,7 +171,7 @@ def agreement_with(
     parts = []
     for box, pixels, use in windows.scaled(noise.exposure, level, _WINDOWS):
         pixels = pixels / measured.variance**0.5
-        parts += [_products(noise.correlation, box, pixels, use, block, lags) for block in _blocks(box.shape)]
+        parts += [_products(noise.correlation, box, pixels, use, block, lags) for block in blocks_of(box.shape)]
     pairs, products, expected, crossed, squares = np.array(parts).reshape(-1, 5, len(lags)).transpose(1, 0, 2)
     number = np.maximum(pairs.sum(axis=0), 1)
     off = (products.sum(axis=0) - expected.sum(axis=0)) / number - measured.plateau
@@ -184,7 +185,8 @@ def agreement_with(
     return Agreement(share, scatter, difference, error, noise.correlation.beat)
 
 
-def _blocks(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
+def blocks_of(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Blocks that make up a window."""
     ny, nx = shape
     return [
         (slice(y, y + _BLOCK), slice(x, x + _BLOCK)) for y in range(0, ny, _BLOCK) for x in range(0, nx, _BLOCK)

@@ -7,7 +7,7 @@ of each image is correlated. A new one is a class here, and a word in the option
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -15,15 +15,19 @@ import numpy as np
 
 from diffim_decorr.difference.contributions import Contribution
 from diffim_decorr.difference.subtraction import Subtraction
-from diffim_decorr.errors import UsageError
 from diffim_decorr.kernels.grid import GridCoefficients
+from diffim_decorr.noise.cells import Squares, correlation_in_cells, squares_of, variation_of
 from diffim_decorr.noise.correlation import max_abs_rho
 from diffim_decorr.noise.estimate import PlaneNoise, plane_noise
 from diffim_decorr.noise.field import NoiseField
+from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.likelihood import Likelihood
 from diffim_decorr.noise.local import LocalNoise, agreement_with, local_noise_of
+from diffim_decorr.noise.local_correlation import LocalCorrelation
 from diffim_decorr.noise.plane_level import plane_level
 from diffim_decorr.noise.ratio import local_noise
+from diffim_decorr.noise.realisations import realised_pixels
+from diffim_decorr.noise.regressed import regressed
 from diffim_decorr.noise.windows import SourceFreeWindows
 from diffim_decorr.options import SIDES, NoiseModelName, Options
 from diffim_decorr.record import ImageNoise, NoiseFigures, Record
@@ -47,6 +51,8 @@ class Noise:
         Source-free windows, if the noise was measured there.
     shares
         Of each image, how much of the variation that is expected of its warp is there; None if it has none.
+    variations
+        How much its covariance varies from cell to cell, relative to the variance; None if it cannot be told.
     """
 
     planes: tuple[PlaneNoise, ...]
@@ -55,9 +61,11 @@ class Noise:
     tvar: float
     windows: SourceFreeWindows | None = None
     shares: tuple[float | None, ...] = ()
+    variations: tuple[float | None, ...] = ()
 
     def figures(self, contributions: Sequence[Contribution], options: Options, unit: float = 1.0) -> NoiseFigures:
         """What is to be recorded of it, for pixels that have been multiplied by a unit."""
+        nothing = [None] * len(self.planes)
         images = tuple(
             ImageNoise(
                 contribution.name,
@@ -69,9 +77,10 @@ class Noise:
                 plane.measured.pixels,
                 share,
                 plane.measured.source,
+                varies,
             )
-            for contribution, plane, share in zip(
-                contributions, self.planes, self.shares or [None] * len(self.planes), strict=True
+            for contribution, plane, share, varies in zip(
+                contributions, self.planes, self.shares or nothing, self.variations or nothing, strict=True
             )
             if plane.measured is not None
         )
@@ -104,31 +113,59 @@ class Measured(NoiseModel):
     def of(self, subtraction: Subtraction, options: Options, record: Record) -> Noise:
         # Nothing is left to be measured on the images where their noise is known from others.
         known = all(c.realisations for c in subtraction.contributions)
-        return _noise(subtraction, options, record, None if known else _windows(subtraction, options))
+        windows = None if known else _windows(subtraction, options)
+        noise = _noise(subtraction, options, record, windows)
+        variations = []
+        for squares, image in zip(_squares(noise, subtraction, options), subtraction.contributions, strict=True):
+            variation = None if squares is None else variation_of(squares)
+            if variation is not None and variation.notable:
+                record.warn(f"{image.name}: {variation}; --noise local follows what it can of that")
+            variations.append(None if variation is None else variation.rms)
+        return replace(noise, variations=tuple(variations))
 
 
 @final
 class Local(NoiseModel):
-    """The noise of inputs whose resampling is known varies with the sub-pixel phase; that of the others is measured.
+    """The noise of each input varies over the field.
 
-    An image that does not agree with what is expected of it has one correlation function, which is measured.
+    Where the resampling is known, with the sub-pixel phase, as it follows from that or as it is measured; otherwise
+    from cell to cell, as far as it can be measured. What cannot be followed has one correlation function.
     """
 
     def of(self, subtraction: Subtraction, options: Options, record: Record) -> Noise:
-        if not any(c.exposure is not None and c.exposure.warps for c in subtraction.contributions):
-            raise UsageError(
-                "local noise needs to know how an image was resampled: --sci-warp or --tmpl-warp KIND:NATIVE, or the "
-                "warps of an exposure; --noise measured takes one correlation function for all of the field"
-            )
         windows = _windows(subtraction, options)
-        judged = [_local(c, windows, options, record) for c in subtraction.contributions]
+        judged = [_by_phase(c, windows, subtraction, options, record) for c in subtraction.contributions]
         found = [local for local, _ in judged]
         contributions = tuple(
             c if local is None else replace(c, exposure=local.exposure)
             for c, local in zip(subtraction.contributions, found, strict=True)
         )
         noise = _noise(replace(subtraction, contributions=contributions), options, record, windows, found)
-        return replace(noise, shares=tuple(share for _, share in judged))
+        correlations, variations = list(noise.field.correlations), []
+        for k, squares in enumerate(_squares(noise, subtraction, options)):
+            variation = None if squares is None else variation_of(squares)
+            variations.append(None if variation is None else variation.rms)
+            plane, image = noise.planes[k], contributions[k]
+            # What a warp is known of and was not believed is not followed from cell to cell: it varies within these.
+            if squares is None or plane.measured is None or _has_warps(image):
+                continue
+            correlation = correlation_in_cells(squares, plane.measured.correlation, subtraction.shape)
+            if correlation is not None:
+                correlations[k] = correlation
+                variation = variation_of(squares.without(correlation))
+            if variation is not None and variation.notable:
+                record.warn(f"{image.name}: {variation}, which is not followed; --sci-warp or --tmpl-warp may tell how")
+        if not any(isinstance(correlation, LocalCorrelation) for correlation in correlations):
+            record.warn(
+                "--noise local: nothing varies over the field that can be followed; each input has one correlation "
+                "function, as with --noise measured"
+            )
+        return replace(
+            noise,
+            field=replace(noise.field, correlations=tuple(correlations)),
+            shares=tuple(share for _, share in judged),
+            variations=tuple(variations),
+        )
 
 
 #: The models by their names.
@@ -141,12 +178,23 @@ def _windows(subtraction: Subtraction, options: Options) -> SourceFreeWindows:
     return SourceFreeWindows(list(images.values()), options.bad_planes, options.workers)
 
 
-def _local(
-    contribution: Contribution, windows: SourceFreeWindows, options: Options, record: Record
+def _has_warps(contribution: Contribution) -> bool:
+    return contribution.exposure is not None and bool(contribution.exposure.warps) and not contribution.realisations
+
+
+def _by_phase(
+    contribution: Contribution,
+    windows: SourceFreeWindows,
+    subtraction: Subtraction,
+    options: Options,
+    record: Record,
 ) -> tuple[LocalNoise | None, float | None]:
-    """The noise of an image whose resampling is known, if its pixels agree with that, and how much of it is there."""
+    """The noise of an image whose resampling is known, and how much of what is expected of that is there.
+
+    It varies with the sub-pixel phase, as it follows from that if the pixels agree, or else as they tell.
+    """
     exposure = contribution.exposure
-    if exposure is None or not exposure.warps or contribution.realisations:
+    if exposure is None or not _has_warps(contribution):
         return None, None
     local = local_noise_of(exposure)
     level = None if exposure.variance_plane is None else plane_level(local.exposure, options.bad_planes)
@@ -155,8 +203,32 @@ def _local(
     remark = agreement.remark
     if remark is None:
         return local, agreement.share
-    record.warn(f"{exposure.name}: {remark}; one correlation function, which is measured, stands for all of its field")
-    return None, agreement.share
+    fitted = regressed(local, windows, level, Halves.of(subtraction.shape))
+    if fitted is None:
+        remark += "; one correlation function, which is measured, stands for all of its field"
+    else:
+        remark = (
+            f"its noise varies with the sub-pixel phase by {agreement.share:.0%} of what that makes of white noise: it "
+            "was correlated before it was resampled, or interpolated otherwise; how it varies was measured"
+        )
+    record.warn(f"{exposure.name}: {remark}")
+    return fitted, agreement.share
+
+
+def _squares(noise: Noise, subtraction: Subtraction, options: Options) -> Iterator[Squares | None]:
+    """Lagged products of the noise of each image, square by square; None where it was not measured."""
+    halves = Halves.of(subtraction.shape)
+    for image, plane in zip(subtraction.contributions, noise.planes, strict=True):
+        level = None if image.exposure is None or image.exposure.variance_plane is None else plane.background
+        if image.exposure is None or plane.measured is None:
+            yield None
+        elif image.realisations:
+            pixels = realised_pixels(image.realisations, image.exposure, level, options)
+            yield squares_of(pixels, halves, options.workers)
+        elif noise.windows is not None:
+            yield squares_of(noise.windows.scaled(image.exposure, level), halves, options.workers)
+        else:
+            yield None
 
 
 def _noise(

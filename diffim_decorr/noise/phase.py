@@ -26,8 +26,9 @@ from diffim_decorr.images.planes import Plane
 from diffim_decorr.images.warps import Warp
 from diffim_decorr.kernels.coefficients import Coefficients
 from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.noise.local_correlation import LocalCorrelation
 
-__all__ = ("SHORTEST", "LocalCorrelation", "PhaseCoefficients", "PhaseVariance", "correlation_of")
+__all__ = ("SHORTEST", "PhaseCoefficients", "PhaseVariance", "correlation_of")
 
 Array = NDArray[Any]
 
@@ -38,36 +39,7 @@ SHORTEST = 14.0
 _FOLLOWED = 28.0  # is that from which on it follows them in full
 _NOT_AT_ALL = 1e-6  # is a frequency of less
 _FAINT = 1e-3  # is what may be left out, of the variance
-_PLACES = 24  # along an axis, of which a mean is made
 _RAMP = 32.0  # pixels, within which images that were combined come in
-
-
-@dataclass(frozen=True, eq=False)
-class LocalCorrelation:
-    """The correlation function of an image's noise over the field.
-
-    Parameters
-    ----------
-    kernel
-        Covariance at lags (n, 2 l + 1, 2 l + 1), in units of the mean variance.
-    usual
-        Its mean over the field, 1 in the middle.
-    period
-        The shortest in pixels with which it varies; infinite if it is the same everywhere.
-    beat
-        The shortest in pixels after which a sub-pixel phase is the same again.
-    """
-
-    kernel: SpatialKernel
-    usual: Array
-    period: float
-    beat: float
-
-    def mean_over(self, box: Box) -> Array:
-        """Its mean (2 l + 1, 2 l + 1) over a part of the field."""
-        x, y = (np.linspace(first, end - 1, _PLACES) for first, end in ((box.x0, box.x1), (box.y0, box.y1)))
-        amounts = self.kernel.coefficients.grid(x, y).mean(axis=(1, 2))
-        return np.tensordot(amounts, self.kernel.basis, axes=1)
 
 
 @final
@@ -93,6 +65,22 @@ class PhaseCoefficients(Coefficients):
     @property
     def described(self) -> str:
         return "harmonics of the sub-pixel phase"
+
+    @property
+    def period(self) -> float:
+        """The shortest in pixels; infinite where nothing varies."""
+        frequencies = [
+            np.hypot(*(harmonics[:, :2] @ warp.middle - harmonics[:, 2:]).T)
+            for warp, harmonics in zip(self.warps, self.harmonics, strict=True)
+        ]
+        fastest = float(np.concatenate(frequencies).max())
+        return max(1 / fastest, SHORTEST) if fastest > _NOT_AT_ALL else np.inf
+
+    def chosen(self, which: Array) -> PhaseCoefficients:
+        """Some (count) of them."""
+        ends = np.cumsum([len(own) for own in self.harmonics])[:-1]
+        parts = zip(self.harmonics, np.split(which, ends), strict=True)
+        return PhaseCoefficients(self.warps, tuple(own[part] for own, part in parts))
 
     def at(self, x: Array, y: Array) -> Array:
         x, y = (np.atleast_1d(np.asarray(axis, dtype=float)) for axis in (x, y))
@@ -150,7 +138,7 @@ def correlation_of(warps: Sequence[Warp]) -> LocalCorrelation:
     """The correlation function of white noise after one or several warps, whose results were averaged."""
     lag = min(_MOST_LAGS, max(int(np.ceil(2 * w.interpolation.reach / w.scale - 0.01)) for w in warps))
     y, x = (axis.ravel() for axis in np.mgrid[-lag : lag + 1, -lag : lag + 1])
-    images, harmonics, period, beat = [], [], np.inf, np.inf
+    images, harmonics, beat = [], [], np.inf
     for warp in warps:
         jacobian, interpolation = warp.middle, warp.interpolation
         fastest = float(np.hypot(*(jacobian - np.round(jacobian)).T).max())
@@ -172,17 +160,15 @@ def correlation_of(warps: Sequence[Warp]) -> LocalCorrelation:
                     continue
                 own.append(image)
                 kept.append([a, b, *turns])
-                frequency = float(np.hypot(*(whole - turns)))
-                if frequency > _NOT_AT_ALL:
-                    period = min(period, 1 / frequency)
         images.append(np.array(own))
         harmonics.append(np.array(kept, dtype=float))
     usual = np.mean([own[0] for own in images], axis=0)
     variance = usual[len(usual) // 2]
     side = 2 * lag + 1
     basis = np.concatenate(images).reshape(-1, side, side) / variance
-    kernel = SpatialKernel(basis, PhaseCoefficients(tuple(warps), tuple(harmonics)))
-    return LocalCorrelation(kernel, (usual / variance).reshape(side, side), max(period, SHORTEST), beat)
+    coefficients = PhaseCoefficients(tuple(warps), tuple(harmonics))
+    usual = (usual / variance).reshape(side, side)
+    return LocalCorrelation(SpatialKernel(basis, coefficients), usual, coefficients.period, beat)
 
 
 @final

@@ -5,7 +5,7 @@ There are no sources in the way, so that every pixel with data counts, in crowde
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from diffim_decorr.noise.windows import ENOUGH, MOST_WINDOWS, sample_boxes
 from diffim_decorr.options import Options
 from diffim_decorr.record import Record
 
-__all__ = ("realised_noise",)
+__all__ = ("realised_noise", "realised_pixels")
 
 Array = NDArray[Any]
 
@@ -116,7 +116,27 @@ def _boxes(shape: tuple[int, int]) -> list[Box]:
     return boxes[: min(MOST_WINDOWS, -(-ENOUGH // (ny * nx)))]
 
 
+def realised_pixels(
+    images: Sequence[Exposure], own: Exposure, level: PlaneLevel | None, options: Options
+) -> Iterator[tuple[Box, Array, Array]]:
+    """Windows of realisations: boxes, pixels in units of the root of the image's variance plane, and which are used.
+
+    The parameters are those of `realised_noise`.
+    """
+    for box in sample_boxes(own.shape)[:MOST_WINDOWS]:
+        for image in images:
+            yield box, *_pixels(image, own, level, options, box)
+
+
 def _window(image: Exposure, own: Exposure, level: PlaneLevel | None, options: Options, box: Box) -> _Window:
+    pixels, use = _pixels(image, own, level, options, box)
+    return _Window(products_of(pixels, use), residuals_of(pixels, use))
+
+
+def _pixels(
+    image: Exposure, own: Exposure, level: PlaneLevel | None, options: Options, box: Box
+) -> tuple[Array, Array]:
+    """Pixels of a realisation within a box, and which of them are used."""
     pixels: Array = image.image_plane.read(box).astype(np.float32)
     use = np.isfinite(pixels)
     for exposure in (image, own):
@@ -132,7 +152,7 @@ def _window(image: Exposure, own: Exposure, level: PlaneLevel | None, options: O
         known = level.known(variance)
         use &= known
         pixels = pixels / np.sqrt(np.where(known, variance, level.level) / level.level, dtype=np.float32)
-    return _Window(products_of(pixels, use), residuals_of(pixels, use))
+    return pixels, use
 
 
 def _is_spoilt(image: Exposure, residuals: Array) -> str | None:

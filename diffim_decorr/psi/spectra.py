@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from diffim_decorr.fft import kernel_transform
 from diffim_decorr.kernels.coefficients import Coefficients
 from diffim_decorr.noise.correlation import positive
-from diffim_decorr.noise.phase import LocalCorrelation
+from diffim_decorr.noise.local_correlation import LocalCorrelation
 
 __all__ = ("NoiseSpectrum", "spectrum_of")
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from diffim_decorr.difference.subtraction import Subtraction
 from diffim_decorr.geometry import Box
+from diffim_decorr.noise.local_correlation import LocalCorrelation
 from diffim_decorr.noise.models import Noise
-from diffim_decorr.noise.phase import LocalCorrelation
 from diffim_decorr.noise.robust import median
 from diffim_decorr.options import Options
 from diffim_decorr.qa.products import Products

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from diffim_decorr.cli import cli
-from diffim_decorr.cli.commands import WIDTH, Argument
+from diffim_decorr.cli.commands import WIDTH, Argument, Option
 from support.command import decorr, quickly
 from support.project import ROOT
 
@@ -83,6 +83,17 @@ def test_examples_are_command_lines(path: tuple[str, ...]) -> None:
         if not isinstance(target, click.Group):
             _, left, _ = target.make_parser(click.Context(target)).parse_args(words)
             assert left == []
+
+
+def test_every_option_has_a_topic() -> None:
+    """But for those about the command itself."""
+    left = {
+        param.opts[-1]
+        for command in ALL.values()
+        for param in command.params
+        if isinstance(param, click.Option) and (not isinstance(param, Option) or param.section == "General")
+    }
+    assert left == {"--config"}
 
 
 def test_topics_stand_in_their_order() -> None:

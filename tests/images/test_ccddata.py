@@ -126,3 +126,16 @@ def test_bare_arrays() -> None:
     assert data.unit == units.dimensionless_unscaled
     assert data.uncertainty is data.wcs is data.flags is None
     assert not data.mask.any()
+
+
+@pytest.mark.parametrize("card", [{"MASKVAL": 1e-30}, {}])
+def test_pixels_without_data_stay_so(card: dict[str, Any], path: Path) -> None:
+    """Those that HOTPANTS filled, and areas of zeros: masked there, and no data here whatever becomes of the card."""
+    image = np.random.default_rng(5).normal(0, 2, (60, 80)).astype("f4")
+    image[40:, 60:] = card.get("MASKVAL", 0.0)
+    fits.writeto(path, image, fits.Header({**card, "BUNIT": "adu"}))
+    exposure = read_exposure(path)
+    data = exposure.to_ccddata()
+    assert np.array_equal(data.mask, image == image[50, 70])
+    for back in (Exposure.from_ccddata(data), Exposure.from_ccddata(CCDData(data.data, unit="adu", mask=data.mask))):
+        np.testing.assert_array_equal(back.usable(), exposure.usable())

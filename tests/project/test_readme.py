@@ -18,7 +18,7 @@ from support.files import INPUTS, make_inputs
 from support.project import ROOT, code_blocks, output_of
 
 README, OUTPUT = (ROOT / name for name in ("README.md", "docs/output.md"))
-NUMBERED = re.compile(r"^(DC(?:WARN|WHY|VFAC|CORR|PLAT|MPIX|PHASE|MSRC|FAIL|SUM|MT))\d+$")
+NUMBERED = re.compile(r"^(DC(?:WARN|WHY|VFAC|CORR|PLAT|MPIX|PHASE|MSRC|NVAR|FAIL|SUM|MT))\d+$")
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ from types import ModuleType
 __all__ = ("ROOT", "code_blocks", "load_script", "output_of", "run_script")
 
 ROOT = Path(__file__).resolve().parents[2]
-# The command of this environment first.
+# The command of this environment first; what scripts reach of the package is tested, and counted, elsewhere.
 _ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+_ENVIRONMENT.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 def code_blocks(page: Path, language: str) -> list[str]:
