@@ -14,12 +14,13 @@ PYTEST_ARGS ?=
 BENCH = $(if $(AGAINST),--against '$(AGAINST)') $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint docs docs-links dist tables regression regression-record bench bench-full detection calibration clean
+.PHONY: help demo test fuzz faults lint docs docs-links dist tables regression regression-record bench bench-full detection calibration clean
 
 help:
 	@echo 'make demo               simulate an exposure pair, decorrelate its difference, draw demo/demo.png'
 	@echo 'make test               the tests, with coverage'
 	@echo 'make fuzz N=1000        inputs with anything wrong in them, over all commands; SEED= tries others'
+	@echo 'make faults N=1000      calls by which outputs are written, failing or interrupted; SEED= tries others'
 	@echo 'make lint               ruff, mypy, and the floors of the house (import-linter)'
 	@echo 'make docs               the documentation, in docs/_build/html; docs-links looks at links that lead out'
 	@echo 'make dist               wheel and sdist, in dist/'
@@ -51,6 +52,9 @@ test: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	DECORR_FUZZ=$(or $(N),1000) DECORR_FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -n auto -q tests/fuzz
+
+faults: $(INSTALLED)
+	DECORR_FAULTS=$(or $(N),1000) DECORR_FAULTS_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -n auto -q tests/faults
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from astropy.io import fits
 
 from diffim_decorr.errors import InputError, OutputExistsError, UsageError
 from diffim_decorr.io.packing import is_packed, pack
+from diffim_decorr.io.signals import undisturbed
 from diffim_decorr.io.structure import BLOCK
 from diffim_decorr.io.unfinished import begin, folder_of, second_name
 
@@ -140,17 +141,20 @@ def drafts(paths: Sequence[str], *, overwrite: bool) -> Iterator[dict[str, Draft
     unfinished: dict[str, Draft] = {}
     try:
         for path in paths:
-            unfinished[path] = Draft(path)
+            with undisturbed():
+                unfinished[path] = Draft(path)
         yield unfinished
         for draft in unfinished.values():
             draft.close()
-        _place(unfinished, overwrite)
+        with undisturbed():
+            _place(unfinished, overwrite)
+            for draft in unfinished.values():
+                draft.discard()
     except BaseException as error:
-        for draft in unfinished.values():
-            _clean_up(draft.discard, error)
+        with undisturbed():
+            for draft in unfinished.values():
+                _clean_up(draft.discard, error)
         raise
-    for draft in unfinished.values():
-        draft.discard()
 
 
 def _place(finished: dict[str, Draft], overwrite: bool) -> None:
@@ -318,27 +322,33 @@ def whole_file(path: str, overwrite: bool) -> Iterator[str]:
     """
     name = os.path.basename(path)
     ending = name[name.find(".", 1) :] if "." in name[1:] else ""
+    descriptor, temporary = -1, ""
     try:
-        descriptor, temporary = begin(path, ending)
-    except OSError as error:
-        raise UsageError(f"{path}: the output cannot be written: {error.strerror}") from error
-    try:
+        with undisturbed():
+            try:
+                descriptor, temporary = begin(path, ending)
+            except OSError as error:
+                raise UsageError(f"{path}: the output cannot be written: {error.strerror}") from error
         with naming(path):
             yield temporary
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
-            _allow(temporary)
-            move(temporary, path, overwrite)
-            sync_folder(folder_of(path))
-            _remove(temporary)
+            with undisturbed():
+                _allow(temporary)
+                move(temporary, path, overwrite)
+                sync_folder(folder_of(path))
+                _remove(temporary)
     except BaseException as error:
-        _clean_up(partial(_remove, temporary), error)
-        if isinstance(error, InputError):
+        if temporary:
+            with undisturbed():
+                _clean_up(partial(_remove, temporary), error)
+        if temporary and isinstance(error, InputError):
             # Whoever wrote it knows of the temporary file only.
             raise type(error)(str(error).replace(temporary, path)) from error
         raise
     finally:
-        os.close(descriptor)
+        if temporary:
+            os.close(descriptor)
 
 
 def write_hdus(path: str, hdus: fits.HDUList, overwrite: bool) -> None:

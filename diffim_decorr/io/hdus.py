@@ -128,6 +128,8 @@ def _is_of_astropy(error: Exception) -> bool:
     """
     if isinstance(error, OSError) and error.errno is not None:
         return False
+    if isinstance(error, AttributeError) and type(error.obj).__module__.startswith("astropy."):
+        return True  # an HDU that is not of the kind that its header claims has no data
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

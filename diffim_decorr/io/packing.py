@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from astropy.io import fits
 
+from diffim_decorr.io.signals import undisturbed
 from diffim_decorr.io.unfinished import begin
 
 __all__ = ("is_packed", "pack")
@@ -24,9 +26,11 @@ def is_packed(path: str) -> bool:
 
 def pack(temporary: str, path: str) -> BinaryIO:
     """Compress a finished file in place, without loss; what comes back is open, as `unfinished.begin` has it."""
-    descriptor, packed = begin(path, ".part")
-    held = os.fdopen(descriptor, "r+b")
+    held, packed = None, ""
     try:
+        with undisturbed():
+            descriptor, packed = begin(path, ".part")
+            held = os.fdopen(descriptor, "r+b")
         with open(packed, "wb") as file:
             if path.lower().endswith(".gz"):
                 with open(temporary, "rb") as plain, gzip.open(file, "wb", compresslevel=4) as archive:
@@ -42,8 +46,10 @@ def pack(temporary: str, path: str) -> BinaryIO:
         os.fsync(descriptor)
         os.replace(packed, temporary)
     except BaseException:
-        held.close()
-        os.unlink(packed)
+        with undisturbed(), suppress(FileNotFoundError):
+            if held is not None:
+                held.close()
+                os.unlink(packed)
         raise
     return held
 

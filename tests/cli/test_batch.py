@@ -15,9 +15,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 
+from diffim_decorr.options import InputOptions, Options, OutputOptions
+from diffim_decorr.run import decorrelate_files
 from support.command import COMMAND, ENVIRONMENT, decorr, refused, succeed
 from support.nights import content, make_night, outcomes_in, paths_of, rows_of, write_csv
 
@@ -294,35 +298,59 @@ def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
     assert told["done"] + told["skipped"] == 12
 
 
+def _spoilt(folder: Path, rng: random.Random) -> None:
+    """One of the ways in which an exposure can be broken."""
+    wrong = rng.randrange(4)
+    if wrong == 0:
+        (folder / "sci.fits").write_text("junk")
+    elif wrong == 1:
+        (folder / "tmpl.fits").unlink()
+    elif wrong == 2:
+        os.truncate(folder / "diff.fits", 10_000)
+    else:
+        fits.writeto(folder / "kernel.fits", np.full((3, 3), np.nan), overwrite=True)
+
+
+def _as_alone(folder: Path) -> list[Any]:
+    """What comes out of an exposure where nothing else is done, but for the primary header."""
+    names = [str(folder / f"{name}.fits") for name in ("sci", "tmpl", "diff")]
+    output = OutputOptions(output=str(folder / "single.fits"))
+    decorrelate_files(*names, InputOptions(kernel=str(folder / "kernel.fits")), Options(), output)
+    found = content(folder / "single.fits")[1:]
+    (folder / "single.fits").unlink()
+    return found
+
+
 def test_killed_again_and_again(tmp_path: Path) -> None:
-    """At whatever moment: the night ends as if nothing had happened."""
-    make_night(tmp_path, 16)
-    for k in (3, 9):
-        (tmp_path / f"{k}/sci.fits").write_text("junk")
+    """At whatever moment: the night ends as if nothing had happened. `DECORR_NIGHT=300` tries a long one."""
+    count = int(os.environ.get("DECORR_NIGHT", "14"))
+    rng = random.Random(int(os.environ.get("DECORR_NIGHT_SEED", "5")))
+    make_night(tmp_path, count)
+    for k in range(count):  # no two are alike
+        with fits.open(tmp_path / f"{k}/diff.fits", mode="update") as hdus:
+            hdus[0].data[5, 7] = k / count
+    broken = rng.sample(range(count), max(2, count // 10))
+    for k in broken:
+        _spoilt(tmp_path / str(k), rng)
     before = paths_of(tmp_path)
-    rng = random.Random(5)
-    for most in (0, 2, 5, 8, 11):
+    for most in (0, *sorted(rng.sample(range(1, count), 4))):
         with _start(tmp_path, "night.csv", "--jobs", 2) as process:
-            _wait(lambda: process.poll() is not None or _ended(tmp_path) >= most)  # noqa: B023
+            _wait(lambda: process.poll() is not None or _ended(tmp_path) >= most, 600)  # noqa: B023
             time.sleep(rng.uniform(0, 0.3))
             process.kill()
             process.communicate()
     with (tmp_path / "night.results.jsonl").open("ab") as file:
         file.write(b'{"output": "0/out.f')  # a line that was not written to its end
-    told = json.loads(_batch(tmp_path, "night.csv", "--json", status=5).stdout)
-    assert (told["done"] + told["skipped"], told["failed"]) == (14, 2)
-    good = {f"{k}/out.fits" for k in range(16) if k not in (3, 9)}
-    _wait(lambda: paths_of(tmp_path) - before == TOLD | good, 10)
+    told = json.loads(_batch(tmp_path, "night.csv", "--json", status=5, timeout=600).stdout)
+    assert (told["done"] + told["skipped"], told["failed"]) == (count - len(broken), len(broken))
+    good = [k for k in range(count) if k not in broken]
+    _wait(lambda: paths_of(tmp_path) - before == TOLD | {f"{k}/out.fits" for k in good}, 10)
     table = Table.read(tmp_path / "night.summary.ecsv")
-    assert set(table["status"][[3, 9]]) == {"failed"}
+    assert list(np.flatnonzero(table["status"] == "failed")) == sorted(broken)
     assert set(table["verdict"]) == {"ok", "error"}
-    assert len(outcomes_in(tmp_path / "night.results.jsonl")) == 16
-    succeed(
-        tmp_path, "run", "0/sci.fits", "0/tmpl.fits", "0/diff.fits", "--kernel", "0/kernel.fits", "-o", "single.fits"
-    )
-    _, *single = content(tmp_path / "single.fits")
-    for name in good:
-        assert content(tmp_path / name)[1:] == single
+    assert len(outcomes_in(tmp_path / "night.results.jsonl")) == count
+    for k in good:
+        assert content(tmp_path / f"{k}/out.fits")[1:] == _as_alone(tmp_path / str(k))
 
 
 def test_two_batches_on_one_manifest(tmp_path: Path) -> None:

@@ -11,20 +11,7 @@ from astropy.io import fits
 
 from diffim_decorr import InputError, read_kernel
 from support.command import succeed
-
-
-def write_solution(path: Path, vector: np.ndarray | None = None, **cards: Any) -> Path:
-    """A solution of degree 1 with a kernel of 3 x 5 pixels, for images of 60 x 40."""
-    count = 3 * 3 * 5 + 1
-    hdu = fits.PrimaryHDU((np.random.default_rng(2).normal(size=count) if vector is None else vector)[None])
-    hdu.header.update({"N0": 60, "N1": 40, "L0": 3, "L1": 5, "DK": 1, "FPQ": 1})
-    for key, value in cards.items():
-        if value is None:
-            del hdu.header[key]
-        else:
-            hdu.header[key] = value
-    hdu.writeto(path)
-    return path
+from support.sfft import write_solution
 
 
 def test_axes_of_the_solution(tmp_path: Path) -> None:
