@@ -76,7 +76,7 @@ def contents_of(spec: str | os.PathLike[str]) -> dict[str, Any]:
     elif _is_plane(layout, found["hdus"]):
         found |= {"kind": "plane"}
     if exposure is not None and layout is not None:
-        alone = extension is not None or found["kind"] == "plane" or not layout.by_name
+        alone = extension is not None or found["kind"] == "plane" or layout.single
         places = [] if alone else [*exposures_in(path)]
         if found["kind"] == "nothing":
             found["kind"] = "mosaic" if len(places) > 1 else "exposure"

@@ -10,6 +10,7 @@ from astropy.io import fits
 
 from diffim_decorr import InputError, write_grid_kernel
 from diffim_decorr.contents import contents_of
+from diffim_decorr.io.extensions import exposures_in
 from support.files import SHAPE, image_hdu, write_hdus
 from support.hotpants import hotpants_kernel
 from support.kernels import gaussian
@@ -96,6 +97,16 @@ def test_several_exposures(tmp_path: Path) -> None:
     assert "are left out" in found["remarks"][0]
     one = contents_of(f"{path}[SCI,2]")
     assert (one["kind"], one["exposure"]["image"]) == ("exposure", f"{path}[SCI,2]")
+
+
+def test_planes_that_lsst_tells_apart_are_one_exposure(tmp_path: Path) -> None:
+    """They have no names; --all-ext took each of them for an exposure."""
+    planes = [image_hdu(NOISE, EXTTYPE="IMAGE"), image_hdu(np.zeros(SHAPE, "i4"), EXTTYPE="MASK", MP_SAT=1)]
+    path = write_hdus(tmp_path / "calexp.fits", *planes, image_hdu(np.full(SHAPE, 4, "f4"), EXTTYPE="VARIANCE"))
+    found = contents_of(path)
+    assert (found["kind"], found["exposure"]["layout"]) == ("exposure", "LSST's, by EXTTYPE")
+    assert found["exposure"]["noise"] == {"plane": f"{path}[3]", "as": "variance"}
+    assert [*exposures_in(path)] == ["1"]
 
 
 def test_planes_and_tables(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ class _Layers:
     companions: Mapping[Role, Any] = field(default_factory=dict)
     others: Sequence[Any] = ()
     layout: str = ""
+    single: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,15 @@ class Layout:
         The same of its mask and of its plane of noise, by what they tell.
     others
         What else is in the file and could have been meant.
-    by_name
-        Whether planes are told apart by their names, so that a file may have several exposures.
+    single
+        Whether a file of this layout has one exposure, whatever images there are.
     """
 
     name: str
     image: str
     companions: Mapping[Role, str]
     others: Sequence[str]
-    by_name: bool
+    single: bool
 
 
 def layout_in(spec: Spec) -> Layout:
@@ -103,13 +104,13 @@ def layout_in(spec: Spec) -> Layout:
     with open_fits(path) as hdus:
         layers = _find_layers(path, hdus, extension)
         alone = not layers.companions and len(hdus) == 1
-        by_name = "an image alone" if alone else "planes by their names"
+        others = "an image alone" if alone else "planes by their names"
         return Layout(
-            "lsst.images" if is_lsst_images(hdus) else layers.layout or by_name,
+            "lsst.images" if is_lsst_images(hdus) else layers.layout or others,
             hdu_label(path, hdus, layers.image),
             {role: hdu_label(path, hdus, hdu) for role, hdu in layers.companions.items()},
             [hdu_label(path, hdus, hdu) for hdu in layers.others],
-            not layers.layout,
+            layers.single,
         )
 
 
@@ -292,7 +293,7 @@ def _hotpants_layers(hdus: fits.HDUList, chosen: Any) -> _Layers | None:
     image = next((hdu for hdu in hdus if hdu.header["NAXIS"] > 0), None)
     if sigma is None or sigma is image or (chosen is not None and chosen is not image):
         return None
-    return _Layers(image, {"noise": sigma}, layout="HOTPANTS' layers, by OBJECT")
+    return _Layers(image, {"noise": sigma}, layout="HOTPANTS' layers, by OBJECT", single=True)
 
 
 def _object(hdu: Any) -> str:

@@ -75,6 +75,9 @@ def exposures_in(spec: str | os.PathLike[str]) -> dict[str, Place]:
 def _exposures(hdus: fits.HDUList) -> list[tuple[int, Any]]:
     """Numbers and HDUs of the exposures in a file."""
     images = [(k, hdu) for k, hdu in enumerate(hdus) if is_image(hdu)]
+    # LSST tells planes without names apart by this card, and its files have one exposure.
+    if any(hdu.header.get("EXTTYPE") == "IMAGE" for _, hdu in images):
+        return [(k, hdu) for k, hdu in images if hdu.header.get("EXTTYPE") == "IMAGE"]
     for name in ("IMAGE", "SCI"):
         if any(hdu.name == name for _, hdu in images):
             images = [(k, hdu) for k, hdu in images if hdu.name == name]

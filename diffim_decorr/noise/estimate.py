@@ -12,6 +12,7 @@ from diffim_decorr.noise.background import measured_variance
 from diffim_decorr.noise.measured import MeasuredNoise, plateau_warning
 from diffim_decorr.noise.plane_level import PlaneLevel, plane_level
 from diffim_decorr.noise.realisations import realised_noise
+from diffim_decorr.noise.unsmoothed import unsmoothed
 from diffim_decorr.noise.windows import SourceFreeWindows
 from diffim_decorr.options import Options
 from diffim_decorr.record import Record
@@ -31,7 +32,7 @@ class PlaneNoise:
     variance
         Background variance that ψ is made for, in the image's unit squared.
     plane
-        The variance plane, which is propagated.
+        The variance plane, which is propagated; where noise was measured, of the pixels before they were correlated.
     factor
         By which its values are multiplied, so that they agree with the measured noise.
     background
@@ -114,6 +115,8 @@ def plane_noise(
         if given is not None:
             measured = replace(measured, variance=given)
     if plane is not None and level is not None:
+        if measured is not None:
+            plane = unsmoothed(plane, measured.correlation)
         if measured is not None and given is None:
             return PlaneNoise(measured.variance, plane, measured.variance / level.level, level, measured)
         return PlaneNoise(level.level if given is None else given, plane, 1.0, level, measured)

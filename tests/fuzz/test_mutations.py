@@ -27,11 +27,11 @@ from support.psfs import psfex_file
 from support.sfft import write_solution
 
 #: How many cases there are; `make fuzz N=` tries more.
-CASES = int(os.environ.get("DECORR_FUZZ", "120"))
+CASES = int(os.environ.get("DECORR_FUZZ", "40"))
 _FIRST = int(os.environ.get("DECORR_FUZZ_FIRST", "0"))
 _SEED = int(os.environ.get("DECORR_FUZZ_SEED", "1"))
 _SECONDS, _MEGABYTES = 60, 2000
-_STEP = 40  # cases of one test
+_STEP = 20  # cases of one test
 
 _RUN = ("run", "sci.fits", "tmpl.fits", "diff.fits", "-q", "--overwrite", "-o", "new.fits")
 #: What is spoilt, and with which command it is read.

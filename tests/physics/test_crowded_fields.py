@@ -121,8 +121,10 @@ def test_chance_is_no_disagreement() -> None:
         assert result.record.noise.source == "inputs"
 
 
-@pytest.mark.parametrize(("density", "level"), [(0, 9.0), (10000, 1.0)])
-@pytest.mark.parametrize("wrong", ["narrow", "wide", "other side"])
+@pytest.mark.parametrize(
+    ("wrong", "density", "level"),
+    [("narrow", 0, 9.0), ("wide", 10000, 1.0), ("other side", 0, 9.0), ("other side", 10000, 1.0)],
+)
 def test_a_wrong_kernel_does_not_pass_for_a_crowded_field(wrong: str, density: float, level: float) -> None:
     """It is whitened like any other noise, so that of all figures none could show it."""
     pair = crowded(density, 10, level=level)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from diffim_decorr.batch.pool import _SINGLE
+from diffim_decorr.cli.surroundings import _HOMES
 from support.project import ROOT
 
 _LOOKED_AT = re.compile(r"""environ(?:\.get\(|\[)\s*["'](\w+)|["'](\w+)["'] in os\.environ|\$\{?(SLURM_\w+)""")
@@ -18,4 +19,4 @@ def test_variables_are_described() -> None:
     }
     assert {"DECORR_TRACEBACK", "DECORR_FUZZ", "SLURM_ARRAY_TASK_ID"} <= found
     # What every program looks at to find others.
-    assert {*found, *_SINGLE} - {"PATH", "PYTHONPATH"} <= set(re.findall(r"`(\w+)`", page))
+    assert {*found, *_SINGLE, *_HOMES} - {"PATH", "PYTHONPATH"} <= set(re.findall(r"`(\w+)`", page))
