@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 from astropy.units import CompositeUnit, Unit, UnitBase, UnitConversionError, UnitsWarning, adu
 
 __all__ = ("ratio_of", "squared_unit", "unit_of")
@@ -59,6 +60,8 @@ def _parsed(text: str) -> UnitBase | None:
         warnings.simplefilter("ignore", UnitsWarning)
         try:
             unit = Unit(text)
-        except ValueError:
+            if not isinstance(unit, UnitBase) or not np.isfinite((unit**2).decompose().scale):
+                return None
+        except (ValueError, OverflowError):  # also of what has no square among numbers
             return None
-    return unit if isinstance(unit, UnitBase) else None
+    return unit

@@ -38,6 +38,8 @@ __all__ = ("holds_psf", "is_response", "psf_hdu", "psf_numbers", "read_psf", "sa
 Array = NDArray[Any]
 
 _LARGEST_PSF = 1001
+_LARGEST_DEGREE = 20
+_MOST_AXES = 10
 _NEGATIVE = 0.1  # of the peak; no PSF goes as far below zero
 # The interpolant that PSFEx has fitted the model with.
 _LANCZOS = 4
@@ -258,7 +260,7 @@ def _psfex(hdu: Any, name: str) -> Array | SpatialKernel:
         cards = {key: header[key] for key in _PSFEX_CARDS}
         mask = np.asarray(hdu.data["PSF_MASK"][0], dtype=np.float64)
     for key, value in cards.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise InputError(f"{name}: card {key} = {value!r} is not a number")
     step = float(cards["PSF_SAMP"])
     if not 0 < step < np.inf:
@@ -269,7 +271,7 @@ def _psfex(hdu: Any, name: str) -> Array | SpatialKernel:
         raise InputError(f"{name}: a PSFEx model of {len(images)} images, but {len(powers)} polynomial terms")
     if not np.all(np.isfinite(images)):
         raise InputError(f"{name}: the PSF has pixels that are not finite")
-    resampled = _resampled(images, step)
+    resampled = _resampled(images, step, name)
     first, others = _normalised(resampled[:1], name), resampled[1:] / resampled[0].sum()
     # The sum is 1 everywhere if that of all images but the first is 0.
     basis = np.concatenate([first, others - others.sum(axis=(1, 2), keepdims=True) * first])
@@ -292,8 +294,9 @@ def _psfex_polynomial(
     """Powers (terms, 2), origin and scale of the polynomial, a constant if there are no axes."""
     if axes == 0:
         return np.zeros((1, 2), dtype=int), (0.0, 0.0), (1.0, 1.0)
-    names = [str(header.get(f"POLNAME{k}", "")).strip() for k in range(1, axes + 1)]
-    groups = [header.get(f"POLGRP{k}", 1) for k in range(1, axes + 1)]
+    numbers = range(1, min(axes, _MOST_AXES) + 1)
+    names = [str(header.get(f"POLNAME{k}", "")).strip() for k in numbers]
+    groups = [header.get(f"POLGRP{k}", 1) for k in numbers]
     patterns = (r"X\w*_IMAGE(_DBL)?", r"Y\w*_IMAGE(_DBL)?")
     if axes != 2 or any(not re.fullmatch(p, n) for p, n in zip(patterns, names, strict=True)) or len(set(groups)) != 1:
         raise InputError(
@@ -301,19 +304,27 @@ def _psfex_polynomial(
             "X_IMAGE and Y_IMAGE in one group are understood"
         )
     with damaged(name):
-        degree = int(header["POLDEG1"])
+        degree = float(header["POLDEG1"])
         x, y = (float(header[f"POLZERO{k}"]) for k in (1, 2))
         scale_x, scale_y = (float(header[f"POLSCAL{k}"]) for k in (1, 2))
-    if degree < 0 or not (np.isfinite([x, y, scale_x, scale_y]).all() and scale_x and scale_y):
+    if not (
+        0 <= degree <= _LARGEST_DEGREE
+        and degree == int(degree)
+        and np.isfinite([x, y, scale_x, scale_y]).all()
+        and scale_x
+        and scale_y
+    ):
         raise InputError(f"{name}: POLDEG1, POLZERO and POLSCAL make no polynomial")
-    powers = [(i, j) for j in range(degree + 1) for i in range(degree + 1 - j)]
+    powers = [(i, j) for j in range(int(degree) + 1) for i in range(int(degree) + 1 - j)]
     return np.array(powers), (x, y), (scale_x, scale_y)
 
 
-def _resampled(images: Array, step: float) -> Array:
+def _resampled(images: Array, step: float, name: str) -> Array:
     """Images (n, h, w) in pixels of ``step`` times the size, in pixels of size 1 and of an odd number."""
     if step == 1:
         return images
+    if max(images.shape[1:]) * step > _LARGEST_PSF:
+        raise InputError(f"{name}: pixels of {step:g} times the image's size make no PSF (PSF_SAMP)")
     rows, columns = (_lanczos(size, step) for size in images.shape[1:])
     with serial_blas():
         resampled: Array = rows @ images @ columns.T

@@ -32,6 +32,6 @@ def test_the_square_of_a_unit(text: str, squared: str) -> None:
         assert Unit(squared) == unit**2
 
 
-@pytest.mark.parametrize("text", ["", "  ", "furlong", "unknown", "7 apples"])
+@pytest.mark.parametrize("text", ["", "  ", "furlong", "unknown", "7 apples", "1E-300", "1E300", "1E400"])
 def test_what_is_no_unit(text: str) -> None:
     assert unit_of(text) is None

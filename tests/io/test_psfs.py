@@ -144,6 +144,10 @@ def test_psfex_model_without_variation(tmp_path: Path) -> None:
         ({"POLSCAL1": 0.0}, "make no polynomial"),
         ({"PSF_SAMP": -1.0}, "PSF_SAMP = -1 is not positive"),
         ({"PSF_SAMP": "fine"}, "card PSF_SAMP = 'fine' is not a number"),
+        ({"POLDEG1": 99_999_999}, "make no polynomial"),
+        ({"POLDEG1": 1.5}, "make no polynomial"),
+        ({"POLNAXIS": 99_999_999}, "only X_IMAGE and Y_IMAGE"),
+        ({"PSF_SAMP": 1e8}, "make no PSF"),
     ],
 )
 def test_psfex_models_that_cannot_be_used(tmp_path: Path, cards: dict[str, Any], says: str) -> None:
