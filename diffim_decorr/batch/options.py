@@ -9,7 +9,22 @@ from diffim_decorr.declare import Declared, again, documented, option
 from diffim_decorr.errors import OptionError
 from diffim_decorr.options import CommandOptions, OutputOptions
 
-__all__ = ("BatchOptions",)
+__all__ = ("BatchOptions", "CompanionOptions")
+
+
+@documented
+@dataclass(frozen=True, repr=False)
+class CompanionOptions(Declared):
+    """What is made of each result besides."""
+
+    plot: str | None = again(CommandOptions, "plot")
+    report: str | None = again(CommandOptions, "report")
+    snr: str | None = again(CommandOptions, "snr")
+
+    @property
+    def files(self) -> list[str]:
+        """All that is written."""
+        return [path for path in (self.plot, self.report, self.snr) if path is not None]
 
 
 @documented

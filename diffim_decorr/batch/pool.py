@@ -132,7 +132,7 @@ class _Worker:
         self.cause = self._cause()
         self.said.close()
         if self.attempt is not None:
-            for path in self.attempt.task.paths:
+            for path in self.attempt.task.written:
                 reclaim(path)
 
     def _cause(self) -> str:

@@ -6,11 +6,12 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from diffim_decorr.batch.manifest import Row
 from diffim_decorr.batch.names import filled, matching, parts_of
+from diffim_decorr.batch.options import CompanionOptions
 from diffim_decorr.declare import Declared, Option, declared, unknown_name
 from diffim_decorr.errors import UsageError
 from diffim_decorr.io.hdus import split_spec
@@ -21,7 +22,8 @@ __all__ = ("Task", "shared", "tasks_matching", "tasks_of")
 
 _IMAGES = {"science": "science", "sci": "science", "template": "template", "tmpl": "template",
            "difference": "difference", "diff": "difference"}  # fmt: skip
-_GROUPS: tuple[type[Declared], ...] = (InputOptions, Options, OutputOptions)
+_GROUPS: tuple[type[Declared], ...] = (InputOptions, Options, OutputOptions, CompanionOptions)
+_PICTURES = (".png", ".pdf", ".svg")
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -38,6 +40,8 @@ class Task:
     inputs, options, output
         As of a run. With ``overwrite`` it is worked on whatever is there; with ``skip_existing``, only if there is
         nothing; else if what is there is not what would come out.
+    companions
+        What is made of the result besides.
     """
 
     number: int
@@ -47,6 +51,7 @@ class Task:
     inputs: InputOptions
     options: Options
     output: OutputOptions
+    companions: CompanionOptions = field(default_factory=CompanionOptions)
 
     @property
     def path(self) -> str:
@@ -59,6 +64,11 @@ class Task:
         return output_paths(self.path, self.output.layout)
 
     @property
+    def written(self) -> list[str]:
+        """All files that are written for it."""
+        return [*self.paths, *self.companions.files]
+
+    @property
     def images(self) -> dict[str, str]:
         """The images by what they are."""
         return {"science": self.science, "template": self.template, "difference": self.difference}
@@ -66,7 +76,7 @@ class Task:
     @property
     def command(self) -> list[str]:
         """The command that does the same."""
-        groups = (self.inputs, self.options, replace(self.output, output=self.path))
+        groups = (self.inputs, self.options, replace(self.output, output=self.path), self.companions)
         names = [f"./{name}" if name.startswith("-") else name for name in self.images.values()]
         return ["decorr", "run", *names, *(word for group in groups for word in _typed(group))]
 
@@ -77,7 +87,12 @@ class Task:
 
     def tree(self) -> dict[str, Any]:
         """As JSON has it."""
-        own = {"inputs": self.inputs, "options": self.options, "output": self.output}
+        own = {
+            "inputs": self.inputs,
+            "options": self.options,
+            "output": self.output,
+            "companions": self.companions,
+        }
         return {"number": self.number, **self.images, **{name: group.changed() for name, group in own.items()}}
 
     @classmethod
@@ -91,6 +106,7 @@ class Task:
             InputOptions.of(tree["inputs"]),
             Options.of(tree["options"]),
             OutputOptions.of(tree["output"]),
+            CompanionOptions.of(tree["companions"]),
         )
 
 
@@ -186,11 +202,24 @@ def _task(number: int, row: Row, common: Mapping[str, Any], ignore: bool) -> Tas
     for name in ("science", "template"):
         if name not in own:
             raise UsageError(f"{row.where}: there is no {name} (a column, or --{name})")
-    inputs, options, output = (_group(cls, own, row.where) for cls in _GROUPS)
+    inputs, options, output, companions = (_group(cls, own, row.where) for cls in _GROUPS)
     assert isinstance(inputs, InputOptions)
     assert isinstance(options, Options)
     assert isinstance(output, OutputOptions)
-    return Task(number, own["science"], own["template"], own["difference"], inputs, options, output)
+    assert isinstance(companions, CompanionOptions)
+    _refuse_companions(companions, inputs, options, row.where)
+    return Task(number, own["science"], own["template"], own["difference"], inputs, options, output, companions)
+
+
+def _refuse_companions(companions: CompanionOptions, inputs: InputOptions, options: Options, where: str) -> None:
+    """See that what is asked for can be made of the result."""
+    if inputs.all_ext and companions.files:
+        raise UsageError(f"{where}: plot, report and snr are of one exposure, not of all_ext")
+    if options.score and companions.snr is not None:
+        raise UsageError(f"{where}: snr has no meaning with score")
+    for path, endings in ((companions.report, (".html", ".htm")), (companions.plot, _PICTURES)):
+        if path is not None and not path.lower().endswith(endings):
+            raise UsageError(f"{where}: {path}: must end in {', '.join(endings)}")
 
 
 def _group(cls: type[Declared], own: Mapping[str, Any], where: str) -> Declared:
@@ -232,8 +261,10 @@ def _refuse_clashes(tasks: Sequence[Task]) -> None:
 
     written: dict[str, Task] = {}
     for task in tasks:
-        for path in task.paths:
+        for path in task.written:
             other = written.setdefault(place(path), task)
+            if other is task and task.written.count(path) > 1:
+                raise UsageError(f"{path}: would be written twice by row {task.number}")
             if other is not task:
                 raise UsageError(f"{path}: would be the output of both row {other.number} and row {task.number}")
     for task in tasks:

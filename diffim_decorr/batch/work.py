@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from diffim_decorr.findings import findings_of
 from diffim_decorr.io.output.layouts import is_output
 from diffim_decorr.io.unfinished import reclaim
 from diffim_decorr.memory import begin_peak, peak
+from diffim_decorr.report.companions import draw_result, map_result
 from diffim_decorr.run import decorrelate_files, decorrelate_mosaic
 from diffim_decorr.summary import summary_of
 
@@ -82,17 +83,33 @@ def _about(task: Task) -> dict[str, Any]:
 
 
 def _worked(task: Task) -> dict[str, Any]:
-    output = task.output
+    output, companions = task.output, task.companions
+    lacking = [path for path in companions.files if not os.path.isfile(path)]
     there = [path for path in task.paths if os.path.isfile(path)]
     if output.skip_existing and len(there) == len(task.paths):
-        return _skipped(task, "it exists")
+        return _skipped(task, "it exists", lacking)
     again = "--overwrite" if output.overwrite else why_again(task)
     if not again:
-        return _skipped(task, "it is whole, of the same inputs, options and version")
+        return _skipped(task, "it is whole, of the same inputs, options and version", lacking)
     if not output.overwrite and not all(map(_ours, there)):
         raise OutputExistsError(f"{task.path}: is no output of decorr, and replaced only with --overwrite")
+    if not output.overwrite and not there and len(lacking) < len(companions.files):
+        path = next(path for path in companions.files if path not in lacking)
+        raise OutputExistsError(f"{path}: is there, but the result is not that it could be of (--overwrite)")
     told = summary_of(*_run(task))
-    return {**_about(task), "status": "done", "why": again, **_found(task), "run": told}
+    more = _make_companions(task, companions.files)
+    return {**_about(task), "status": "done", "why": again, **_found(task, more), "run": told}
+
+
+def _make_companions(task: Task, wanted: Collection[str]) -> list[str]:
+    """Make what is wanted of all that is made of the result besides, and tell the warnings."""
+    own = task.companions
+    plot, report = (path if path in wanted else None for path in (own.plot, own.report))
+    if plot or report:
+        draw_result(task.paths[0], task.images, task.inputs, task.options, plot, report, overwrite=True)
+    if own.snr in wanted and own.snr is not None:
+        return [f"{own.snr}: {text}" for text in map_result(task.path, task.options, own.snr, overwrite=True).warnings]
+    return []
 
 
 def _ours(path: str) -> bool:
@@ -109,7 +126,9 @@ def _run(task: Task) -> Any:
     output = replace(task.output, overwrite=True, skip_existing=False)
     images = task.science, task.template, task.difference
     if not task.inputs.all_ext:
-        path, record = decorrelate_files(*images, task.inputs, task.options, output, command=task.line)
+        path, record = decorrelate_files(
+            *images, task.inputs, task.options, output, command=task.line, psf_needed=task.companions.snr is not None
+        )
         return record, path, output.layout
     records: list[Any] = []
     path, failures, count = decorrelate_mosaic(
@@ -122,27 +141,31 @@ def _run(task: Task) -> Any:
     return worst, path, output.layout
 
 
-def _skipped(task: Task, why: str) -> dict[str, Any]:
-    for path in task.paths:
+def _skipped(task: Task, why: str, lacking: Sequence[str]) -> dict[str, Any]:
+    """What is told of a result that is there; what was to be made of it besides may be not."""
+    for path in task.written:
         reclaim(path)
-    return {**_about(task), "status": "skipped", "why": why, **_found(task)}
+    if not lacking:
+        return {**_about(task), "status": "skipped", "why": why, **_found(task)}
+    more = _make_companions(task, lacking)
+    return {**_about(task), "status": "done", "why": f"there is no {lacking[0]}", **_found(task, more)}
 
 
-def _found(task: Task) -> dict[str, Any]:
+def _found(task: Task, warnings: Sequence[str] = ()) -> dict[str, Any]:
     """What the output's own header says: the same whether it was made now or before."""
     found = None
     with suppress(InputError):
         found = findings_of(task.path)
     if found is None:
-        warnings = [f"{task.path}: is no output of decorr"]
-        return {"verdict": None, "reasons": [], "figures": {}, "when": None, "made": None, "warnings": warnings}
+        told = [f"{task.path}: is no output of decorr", *warnings]
+        return {"verdict": None, "reasons": [], "figures": {}, "when": None, "made": None, "warnings": told}
     return {
         "verdict": found.status,
         "reasons": list(found.reasons),
         "figures": dict(found.figures),
         "when": found.when if found.when == found.when else None,
         "made": found.made,
-        "warnings": list(found.warnings),
+        "warnings": [*found.warnings, *warnings],
     }
 
 

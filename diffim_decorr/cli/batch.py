@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from diffim_decorr.batch.options import BatchOptions
+from diffim_decorr.batch.options import BatchOptions, CompanionOptions
 from diffim_decorr.cli.commands import Command, argument, option
 from diffim_decorr.cli.common import loading, say, tell
 from diffim_decorr.cli.config import config_option
@@ -65,6 +65,7 @@ _NAMED_WITHOUT_END = 20  # failures that are listed
 @options_of(InputOptions)
 @options_of(Options)
 @options_of(OutputOptions, "output", "layout", "skip_existing")
+@options_of(CompanionOptions)
 @config_option
 def batch(manifest: str | None, conditions: tuple[str, ...], **given: Any) -> None:
     """Whiten the noise of many difference images, several at a time.
@@ -88,13 +89,18 @@ def batch(manifest: str | None, conditions: tuple[str, ...], **given: Any) -> No
     limits = [Condition.of(text) for text in conditions]
     for limit in limits:
         limit.met_by(dict.fromkeys(FIGURE_CARDS.values(), 0.0))
-    common = shared(inputs, options, output, science=own.science, template=own.template)
+    common = shared(
+        inputs, options, output, chosen(CompanionOptions, given), science=own.science, template=own.template
+    )
     tasks = _tasks(manifest, own, common)
     stem = _UNNAMED if manifest in (None, "-") else _ENDING.sub("", str(manifest))
     part, parts = own.part
     tasks = tasks[part - 1 :: parts]
     if parts > 1:
         stem += f"-{part}of{parts}"
+    if any(task.companions.plot or task.companions.report for task in tasks):
+        with extra("report"):
+            import diffim_decorr.report.page  # noqa: F401
     if own.emit is not None:
         from diffim_decorr.batch.emit import emitted
 
@@ -174,7 +180,7 @@ def _jobs(count: int, own: BatchOptions, options: Options) -> int:
 
 def _refuse_clashes(ours: Sequence[str], manifest: str | None, tasks: Sequence[Task]) -> None:
     """See that what is told of a batch is written to files of its own."""
-    taken = {os.path.abspath(path): path for task in tasks for path in task.paths}
+    taken = {os.path.abspath(path): path for task in tasks for path in task.written}
     taken |= {os.path.abspath(name): name for task in tasks for name in (*task.images.values(), *task.inputs.files)}
     if manifest is not None:
         taken[os.path.abspath(manifest)] = manifest

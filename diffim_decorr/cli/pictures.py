@@ -1,19 +1,15 @@
-"""Pictures and pages that commands write."""
+"""Pictures and pages that commands are asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import click
 
 from diffim_decorr.errors import UsageError
 
-if TYPE_CHECKING:
-    from diffim_decorr.assessment import Assessment
-
-__all__ = ("check_pictures", "ending_of", "extra", "write_pictures")
+__all__ = ("check_pictures", "ending_of", "extra")
 
 _OF_EXTRAS = ("matplotlib", "jinja2", "distributed")
 
@@ -55,20 +51,3 @@ def check_pictures(plot: str | None, report: str | None, inputs: Sequence[str], 
     for path in (plot, report):
         if path is not None:
             check_output(path, list(inputs), overwrite)
-
-
-def write_pictures(assessment: Assessment, plot: str | None, report: str | None, overwrite: bool) -> None:
-    """Write the picture and the page that are asked for."""
-    from diffim_decorr.io.atomic import whole_file
-
-    if plot is not None:
-        from diffim_decorr.plots import draw_assessment
-
-        ending = ending_of(plot)
-        with whole_file(plot, overwrite) as temporary:
-            draw_assessment(assessment, temporary, ending)
-    if report is not None:
-        from diffim_decorr.report.page import page_of
-
-        with whole_file(report, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            file.write(page_of(assessment))

@@ -9,7 +9,7 @@ import click
 from diffim_decorr.cli.commands import Command, argument, option
 from diffim_decorr.cli.common import loading, say, warn
 from diffim_decorr.cli.options import chosen, options_of
-from diffim_decorr.cli.pictures import check_pictures, write_pictures
+from diffim_decorr.cli.pictures import check_pictures
 from diffim_decorr.errors import InputError, UsageError
 from diffim_decorr.options import OutputOptions, QaOptions
 
@@ -80,6 +80,7 @@ def qa(
     with loading():
         from diffim_decorr.assessment import Condition, assess_file, table_of
         from diffim_decorr.io.atomic import check_output
+        from diffim_decorr.report.companions import write_pictures
 
     limits = [Condition.of(text) for text in conditions]
     check_pictures(plot, report, [*images, *options.files.values()], output.overwrite)

@@ -9,7 +9,7 @@ import click
 from diffim_decorr.cli.commands import Command, argument, option
 from diffim_decorr.cli.lines import print_line
 from diffim_decorr.cli.options import chosen, options_of
-from diffim_decorr.cli.pictures import check_pictures, extra, write_pictures
+from diffim_decorr.cli.pictures import check_pictures, extra
 from diffim_decorr.errors import InputError
 from diffim_decorr.options import CommandOptions, OutputOptions
 
@@ -64,6 +64,7 @@ def report(results: tuple[str, ...], output: str, pages: bool, title: str, **giv
         from diffim_decorr.assessment import assess_file
         from diffim_decorr.cli.common import warn
         from diffim_decorr.options import QaOptions
+        from diffim_decorr.report.companions import write_pictures
 
         for entry in entries:
             if not entry.link and os.path.exists(entry.name.split("[")[0]):

@@ -11,10 +11,10 @@ from diffim_decorr.cli.commands import Command, argument
 from diffim_decorr.cli.common import guarded_files, loading, say, skipped, tell, typed, warn
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.options import chosen, options_of
-from diffim_decorr.cli.pictures import check_pictures, write_pictures
+from diffim_decorr.cli.pictures import check_pictures
 from diffim_decorr.cli.progress import progress_shown
 from diffim_decorr.errors import OptionError, OutputExistsError
-from diffim_decorr.options import CommandOptions, InputOptions, Options, OutputOptions, QaOptions, SnrOptions
+from diffim_decorr.options import CommandOptions, InputOptions, Options, OutputOptions
 
 if TYPE_CHECKING:
     from diffim_decorr.errors import InputError
@@ -60,14 +60,14 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
         from diffim_decorr.run import decorrelate_files
 
     starting = perf_counter() - start
-    if command.snr:
-        _check_maps(command.snr, [sci, tmpl, diff, *inputs.files], inputs, options, output)
     if inputs.all_ext and (command.plot or command.report):
         raise OptionError(
             "{plot} and {report} are of one exposure, not of {all_ext}; decorr qa OUT[IMAGE,2] makes them"
         )
-    check_pictures(command.plot, command.report, [sci, tmpl, diff, *inputs.files], output.overwrite)
     try:
+        if command.snr:
+            _check_maps(command.snr, [sci, tmpl, diff, *inputs.files], inputs, options, output)
+        check_pictures(command.plot, command.report, [sci, tmpl, diff, *inputs.files], output.overwrite)
         if inputs.all_ext:
             _run_all((sci, tmpl, diff), inputs, options, output, command, start)
             return
@@ -105,20 +105,13 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
 
 def _write_pictures(path: str, record: Record, inputs: InputOptions, command: CommandOptions, overwrite: bool) -> None:
     """The picture and the page on a result."""
-    from diffim_decorr.assessment import assess_file
     from diffim_decorr.io.output.layouts import output_paths
+    from diffim_decorr.report.companions import draw_result
 
-    images = record.inputs
-    known = QaOptions(
-        before=images["difference"],
-        sci=images["science"],
-        tmpl=images["template"],
-        kernel=inputs.kernel,
-        convolved=next(own.convolved for own in record.options if isinstance(own, Options)),
-        dq_bad=inputs.dq_bad,
-    )
+    options = next(own for own in record.options if isinstance(own, Options))
     layout = next(own.layout for own in record.options if isinstance(own, OutputOptions))
-    write_pictures(assess_file(output_paths(path, layout)[0], known), command.plot, command.report, overwrite)
+    image = output_paths(path, layout)[0]
+    draw_result(image, record.inputs, inputs, options, command.plot, command.report, overwrite)
 
 
 def _check_maps(path: str, read: list[str], inputs: InputOptions, options: Options, output: OutputOptions) -> None:
@@ -137,11 +130,10 @@ def _check_maps(path: str, read: list[str], inputs: InputOptions, options: Optio
 
 def _write_maps(path: str, options: Options, command: CommandOptions, overwrite: bool) -> None:
     """The maps of flux, error and S/N of a result."""
-    from diffim_decorr.detect.maps import snr_file
+    from diffim_decorr.report.companions import map_result
 
     assert command.snr is not None
-    own = SnrOptions(threads=options.threads, max_memory=options.max_memory)
-    record = snr_file(path, own, output=command.snr, overwrite=overwrite)
+    record = map_result(path, options, command.snr, overwrite)
     if not command.quiet:
         for warning in record.warnings:
             warn(f"{command.snr}: {warning}")

@@ -22,6 +22,7 @@ __all__ = ("ArrayPlane", "ConstantPlane", "DerivedPlane", "FilePlane", "Identity
 Array = NDArray[Any]
 
 _COLUMNS = 16
+_KEPT = 1 << 25  # bytes of rows that nobody holds any more, and more of the widest images would be missed elsewhere
 _LEAST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
@@ -228,7 +229,8 @@ class FilePlane(Plane):
         if len(memory) < count * self.dtype.itemsize:
             memory = bytearray(count * self.dtype.itemsize)
         flat = np.frombuffer(memory, self.dtype, count)
-        finalize(flat, self._spare.append, memory).atexit = False
+        if len(memory) <= _KEPT:
+            finalize(flat, self._spare.append, memory).atexit = False
         return flat
 
     def _rows(self, box: Box, step: int) -> Array:

@@ -174,9 +174,16 @@ def _place(finished: dict[str, Draft], overwrite: bool) -> None:
         for path in moving:
             _clean_up(partial(_put_back, path, finished[path], before.get(path)), error)
         raise
+    failed: list[OSError] = []
     for path, name in before.items():
-        with naming(path):
-            _remove(name)
+        try:
+            with naming(path):
+                _remove(name)
+        except OSError as error:
+            error.add_note(f"it is written, but {name} could not be removed")
+            failed.append(error)
+    if failed:
+        raise failed[0]
 
 
 def _put_back(path: str, draft: Draft, old: str | None) -> None:

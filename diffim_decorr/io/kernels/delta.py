@@ -8,6 +8,7 @@ knots, without what planes do already, and a plane. The layout and the conventio
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 from zipfile import BadZipFile
 
@@ -27,6 +28,11 @@ __all__ = ("FORMAT",)
 
 Array = NDArray[Any]
 
+# What numpy and the archive say of damage; NotImplementedError, of later versions of archives, is a RuntimeError.
+_BROKEN = (
+    BadZipFile, zlib.error, ValueError, EOFError, OSError, LookupError, AttributeError, TypeError, RuntimeError,
+)  # fmt: skip
+_LARGEST = 100_000_000  # bytes of what is read
 _ENTRIES = ("beta", "n_max", "radius", "knots", "theta", "component_sums", "direction", "shape")
 _SIDES: dict[str, Side] = {"reference": "template", "science": "science"}
 _LARGEST_ORDER = 40
@@ -83,8 +89,14 @@ def _entries(name: str) -> dict[str, Any]:
             missing = [entry for entry in _ENTRIES if entry not in archive]
             if missing:
                 raise InputError(f"{name}: holds no solution of delta, having no {', '.join(missing)}")
+            sizes = {info.filename.removesuffix(".npy"): info.file_size for info in archive.zip.infolist()}
+            size = sum(sizes.get(entry, 0) for entry in _ENTRIES)
+            if size > _LARGEST:  # unpacked, whatever it takes in the file
+                raise InputError(f"{name}: takes {size * 1e-6:.0f} MB, which is too much for a solution of delta")
             return {entry: archive[entry] for entry in _ENTRIES}
-    except (BadZipFile, ValueError, EOFError, OSError, KeyError, AttributeError, TypeError) as error:
+    except InputError:
+        raise
+    except _BROKEN as error:
         cause = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name}: is no archive of numpy (.npz) that could be read ({cause})") from error
 

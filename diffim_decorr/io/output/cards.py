@@ -90,8 +90,9 @@ def card_of(keyword: str, value: Any, comment: str) -> fits.Card:
     if isinstance(value, str):
         # What the standard (4.2.1.1) does not allow in a string, such as letters outside ASCII in names of files.
         value = "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode() for c in value)
-    plain = fits.Card(keyword, value)
-    return fits.Card(keyword, value, comment) if len(str(plain).rstrip()) + 3 + len(comment) <= 80 else plain
+    # Keyword, "= ", and at least 20 columns for the value; strings have quotes, and 8 columns between them.
+    width = 2 + max(8, len(value.replace("'", "''"))) if isinstance(value, str) else 0
+    return fits.Card(keyword, value, comment if 10 + max(20, width) + 3 + len(comment) <= 80 else None)
 
 
 def without_pixels(inherited: fits.Header | None, own: Container[str] = ()) -> fits.Header:

@@ -277,6 +277,9 @@ class OutputFile:
         except OSError as error:
             # What the system could not write it says but once: a later try would seem to succeed.
             self._failed = error
+        except ValueError:
+            # The run was ended in the meantime, and its files are closed.
+            return
 
     def wait(self) -> None:
         """Until nothing is on its way to the disk."""

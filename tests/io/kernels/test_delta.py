@@ -104,6 +104,13 @@ def test_damaged_archives_and_other_files(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(InputError, match=r"solution\.npz: is no archive of numpy \(\.npz\) that could be read"):
         read_kernel(path)
+    content = DeltaSolution(SHAPE).write(tmp_path / "solution.npz").read_bytes()
+    # Of the first entry, in the directory at the end: the version that is needed, flags (encrypted), and the packing.
+    for offset, value in ((6, 190), (8, 1), (10, 77)):
+        begin = content.index(b"PK\x01\x02") + offset
+        path.write_bytes(content[:begin] + bytes([value]) + content[begin + 1 :])
+        with pytest.raises(InputError, match=r"solution\.npz: is no archive of numpy \(\.npz\) that could be read"):
+            read_kernel(path)
     with zipfile.ZipFile(tmp_path / "kernel.zip", "w") as archive:
         archive.writestr("kernel.fits", b"SIMPLE")
     with pytest.raises(InputError, match=r"kernel\.zip: is compressed by zip"):
@@ -117,6 +124,13 @@ def test_damaged_archives_and_other_files(tmp_path: Path) -> None:
             read_kernel(path, format=name)
     with pytest.raises(InputError, match=r"solution\.npz: there is no HDU \[1\]"):
         read_kernel(f"{path}[1]")
+
+
+def test_archives_that_are_larger_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(DeltaSolution(SHAPE).write(tmp_path / "solution.npz", ("theta",)), "a", 8) as archive:
+        archive.writestr("theta.npy", bytes(200_000_000))
+    with pytest.raises(InputError, match=r"takes 200 MB, which is too much for a solution"):
+        read_kernel(tmp_path / "solution.npz")
 
 
 def test_commands(folder: Path) -> None:
