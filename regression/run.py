@@ -228,11 +228,18 @@ def compare(found: Figures, stored: Figures | None, tolerances: dict[str, Any]) 
             there, here = ("nothing", "something") if key not in stored else ("something", "nothing")
             rows.append((key, there, here, "both"))
             continue
-        rule = next(tolerances[k] for k in (key, key.split(".")[0], "default") if k in tolerances)
+        rule = next(tolerances[k] for k in names_of(key) if k in tolerances)
         row = moved_by(stored[key], found[key], with_error(rule, key, stored))
         if row:
             rows.append((key, *row))
     return rows
+
+
+def names_of(key: str) -> Iterator[str]:
+    """A figure, whatever it is a part of, and the default."""
+    parts = key.split(".")
+    yield from (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+    yield "default"
 
 
 def with_error(rule: dict[str, Any], key: str, stored: Figures) -> dict[str, Any]:
@@ -241,7 +248,7 @@ def with_error(rule: dict[str, Any], key: str, stored: Figures) -> dict[str, Any
         return rule
     name = re.sub("[._](value|expected|error)$", "", key)
     error = next(stored[k] for k in (f"{name}.error", f"{name}_error") if k in stored)
-    return {"abs": rule["error"] * (error or 0.0)}
+    return {"abs": rule["error"] * (error or 0.0)} | {name: rule[name] for name in ("rel",) if name in rule}
 
 
 def moved_by(stored: Any, found: Any, rule: dict[str, Any]) -> tuple[str, str, str] | None:

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from diffim_decorr.geometry import Box
 from diffim_decorr.kernels.grid import GridCoefficients
@@ -290,6 +289,8 @@ def _agreed(fitted: Array, held: Array, weight: Array, other: Array) -> tuple[Ar
 
 def _smooth(amounts: Array, weight: Array, scale: float) -> Array:
     """A map smoothed where it is known, and so filled where it is not."""
+    from scipy.ndimage import gaussian_filter  # which takes long to import, and most runs do without
+
     total = gaussian_filter(weight, scale, mode="constant")
     smooth = gaussian_filter(weight * amounts, scale, mode="constant")
     return np.where(total > 1e-3 * weight.max(), smooth / np.maximum(total, 1e-12 * weight.max()), 0.0)

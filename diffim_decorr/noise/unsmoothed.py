@@ -12,7 +12,6 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 
 from diffim_decorr.fft import inverse, kernel_transform
 from diffim_decorr.geometry import Box
@@ -99,6 +98,8 @@ class UnsmoothedVariance(Plane):
             return result
         usual = np.median(values[known][:: 1 + int(known.sum()) // _SAMPLE])
         varies = known & (np.abs(values - usual) > _VARIES * usual)
+        from scipy.ndimage import maximum_filter  # which takes long to import, and most runs do without
+
         rows, columns = np.nonzero((maximum_filter(varies, 2 * reach + 1) & known)[own])
         if not len(rows):
             return result
