@@ -111,9 +111,7 @@ class Measured(NoiseModel):
     """The noise of each input has one correlation function, which is measured on source-free pixels."""
 
     def of(self, subtraction: Subtraction, options: Options, record: Record) -> Noise:
-        # Nothing is left to be measured on the images where their noise is known from others.
-        known = all(c.realisations for c in subtraction.contributions)
-        windows = None if known else _windows(subtraction, options)
+        windows = _windows(subtraction, options)
         noise = _noise(subtraction, options, record, windows)
         variations = []
         for squares, image in zip(_squares(noise, subtraction, options), subtraction.contributions, strict=True):
@@ -172,7 +170,10 @@ class Local(NoiseModel):
 MODELS: dict[NoiseModelName, NoiseModel] = {"white": White(), "measured": Measured(), "local": Local()}
 
 
-def _windows(subtraction: Subtraction, options: Options) -> SourceFreeWindows:
+def _windows(subtraction: Subtraction, options: Options) -> SourceFreeWindows | None:
+    """Where the images have no sources; None where nothing is left to be measured on them, known from other images."""
+    if all(c.realisations for c in subtraction.contributions):
+        return None
     exposures = (subtraction.science, subtraction.template, *(c.exposure for c in subtraction.contributions))
     images = {id(e): e for e in exposures if e is not None and e is not subtraction.difference}
     return SourceFreeWindows(list(images.values()), options.bad_planes, options.workers)
@@ -184,7 +185,7 @@ def _has_warps(contribution: Contribution) -> bool:
 
 def _by_phase(
     contribution: Contribution,
-    windows: SourceFreeWindows,
+    windows: SourceFreeWindows | None,
     subtraction: Subtraction,
     options: Options,
     record: Record,
@@ -194,7 +195,7 @@ def _by_phase(
     It varies with the sub-pixel phase, as it follows from that if the pixels agree, or else as they tell.
     """
     exposure = contribution.exposure
-    if exposure is None or not _has_warps(contribution):
+    if exposure is None or windows is None or not _has_warps(contribution):
         return None, None
     local = local_noise_of(exposure)
     level = None if exposure.variance_plane is None else plane_level(local.exposure, options.bad_planes)

@@ -132,6 +132,33 @@ def given(noise: np.ndarray | list[Exposure], **more: object) -> Result:
         template_noise_images=listed, threads=1, **more)  # fmt: skip
 
 
+def test_noise_that_varies_is_followed_in_realisations() -> None:
+    """Smooth on the right, white on the left: half of what one correlation function leaves in cells, or less."""
+    share = np.linspace(0, 1, SIZE)
+
+    def blended(rng: np.random.Generator) -> np.ndarray:
+        smooth = gaussian_filter(rng.standard_normal((SIZE, SIZE)), 0.7, mode="wrap")
+        return np.sqrt(1 - share) * rng.standard_normal((SIZE, SIZE)) + np.sqrt(share) * smooth / smooth.std()
+
+    rng = np.random.default_rng(8)
+    science, template = blended(rng), 0.5 * rng.standard_normal((SIZE, SIZE))
+    images = Exposure(science, 1.0), Exposure(template, 0.25), Exposure(science - convolved(template, KERNEL))
+    noise = {
+        "science_noise_images": [blended(rng), blended(rng)],
+        "template_noise_images": [0.5 * rng.standard_normal((SIZE, SIZE))],
+    }
+    left = []
+    for model in ("measured", "local"):
+        result = decorrelate(*images, KERNEL, noise=model, spatial=True, threads=1, **noise)
+        assert "noise images" in {image.measured_on for image in result.record.noise.images}
+        fresh = blended(rng) - convolved(0.5 * rng.standard_normal((SIZE, SIZE)), KERNEL)
+        image = apply_psi(Exposure(fresh), result.decorrelation_kernel, threads=1).image
+        left.append(max(max_abs_rho(image[40:-40, x : x + 120]) for x in (40, 340)))
+    # Of cells of 420 × 120 pixels white noise has 0.012.
+    assert left[0] > 0.08
+    assert left[1] < left[0] / 2
+
+
 def test_what_is_no_realisation_is_refused() -> None:
     own = images(np.random.default_rng(9))
     noise = np.random.default_rng(10).normal(size=(SIZE, SIZE))
