@@ -102,7 +102,7 @@ def real(plan: Plan) -> Measured:
             table.rows.append((case.name, *row, "–", "–", "–", "ended"))
         else:
             psi, warned = mine[-1].said["psi"], mine[-1].said["warnings"]
-            said = "; ".join(str(text).partition(":")[0] for text in warned) or "none"
+            said = "; ".join(Path(str(text).partition(":")[0]).name for text in warned) or "none"
             table.rows.append((case.name, *row, str(psi["half_width"]), str(psi["modes"]), f"{psi['error']:.1e}", said))
             figures[case.name]["error"] = psi["error"]
         if not plan.quick:

@@ -287,7 +287,7 @@ def test_images_of_arrays_are_looked_at_as_well() -> None:
         decorrelate(Exposure(science, 1.0), Exposure(template, 1.0), np.full(SHAPE, np.nan), gaussian(9, 1.4))
 
 
-@pytest.mark.parametrize(("name", "value"), zip(NAMES, [1e35, -3e38, 1e31], strict=True))
+@pytest.mark.parametrize(("name", "value"), list(zip(NAMES, [1e35, -3e38, 1e31], strict=True)))
 def test_values_that_no_pixel_has(folder: Path, name: str, value: float) -> None:
     """They count as missing, and nothing of them is left around them."""
     clean = succeed(folder, "run", *INPUTS, "-o", "clean.fits")
