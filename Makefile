@@ -48,7 +48,7 @@ demo: $(INSTALLED)
 	@$(BIN)/python examples/demo.py demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto $(COVERAGE) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(COVERAGE) $(PYTEST_ARGS)
 
 fuzz: $(INSTALLED)
 	DECORR_FUZZ=$(or $(N),1000) DECORR_FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -n auto -q tests/fuzz
