@@ -14,11 +14,12 @@ PYTEST_ARGS ?=
 BENCH = $(if $(AGAINST),--against '$(AGAINST)') $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz faults lint docs docs-links dist tables regression regression-record bench bench-full detection calibration clean
+.PHONY: help demo test test-slow fuzz faults lint docs docs-links dist tables regression regression-record bench bench-full detection calibration clean
 
 help:
 	@echo 'make demo               simulate an exposure pair, decorrelate its difference, draw demo/demo.png'
 	@echo 'make test               the tests, with coverage'
+	@echo 'make test-slow          those of scripts, clusters and spoilt inputs, which take as long as a third of the others'
 	@echo 'make fuzz N=1000        inputs with anything wrong in them, over all commands; SEED= tries others'
 	@echo 'make faults N=1000      calls by which outputs are written, failing or interrupted; SEED= tries others'
 	@echo 'make lint               ruff, mypy, and the floors of the house (import-linter)'
@@ -48,7 +49,10 @@ demo: $(INSTALLED)
 	@$(BIN)/python examples/demo.py demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto --dist worksteal $(COVERAGE) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow' $(COVERAGE) $(PYTEST_ARGS)
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow $(PYTEST_ARGS)
 
 fuzz: $(INSTALLED)
 	DECORR_FUZZ=$(or $(N),1000) DECORR_FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -n auto -q tests/fuzz

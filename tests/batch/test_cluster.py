@@ -19,6 +19,8 @@ from astropy.table import Table
 from support.command import COMMAND, ENVIRONMENT, decorr
 from support.nights import content, make_night, outcomes_in, paths_of
 
+pytestmark = pytest.mark.slow
+
 _DASK = [sys.executable, "-m", "dask"]
 # Dask's own programs warn of themselves.
 _PLAIN = {key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"}

@@ -20,6 +20,8 @@ from support.files import INPUTS, image_hdu, make_inputs, write_hdus
 from support.forks import Forks
 from support.nights import content
 
+pytestmark = pytest.mark.slow
+
 #: How many faults there are; `make faults N=` tries more.
 CASES = int(os.environ.get("DECORR_FAULTS", "40"))
 _SEED = int(os.environ.get("DECORR_FAULTS_SEED", "1"))

@@ -26,6 +26,8 @@ from support.nights import write_csv
 from support.psfs import psfex_file
 from support.sfft import write_solution
 
+pytestmark = pytest.mark.slow
+
 #: How many cases there are; `make fuzz N=` tries more.
 CASES = int(os.environ.get("DECORR_FUZZ", "40"))
 _FIRST = int(os.environ.get("DECORR_FUZZ_FIRST", "0"))

@@ -15,6 +15,8 @@ import pytest
 from support.data import JWST, needs_jwst
 from support.project import ROOT, load_script, output_of, run_script
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = ROOT / "benchmarks"
 RUN = BENCHMARKS / "run.py"
 needs_git = pytest.mark.skipif(

@@ -11,6 +11,8 @@ import pytest
 from support.project import ROOT, load_script, output_of
 from support.reference import convolved
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = ROOT / "benchmarks" / "calibration.py"
 
 

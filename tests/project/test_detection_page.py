@@ -5,7 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.project import ROOT, load_script, output_of
+
+pytestmark = pytest.mark.slow
 
 SCRIPT = ROOT / "benchmarks" / "detection.py"
 

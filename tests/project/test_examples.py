@@ -13,6 +13,8 @@ from astropy.io import fits
 
 from support.project import ROOT, code_blocks, output_of, run_script
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = ROOT / "examples"
 
 

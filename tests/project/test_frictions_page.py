@@ -16,6 +16,8 @@ from astropy.table import Table
 from diffim_decorr import __version__
 from support.project import ROOT, code_blocks, output_of
 
+pytestmark = pytest.mark.slow
+
 _PAGE = ROOT / "docs" / "evidence" / "frictions.md"
 _ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 

@@ -9,6 +9,8 @@ import pytest
 
 from support.project import ROOT, output_of
 
+pytestmark = pytest.mark.slow
+
 _NOTEBOOK = ROOT / "examples" / "notebook.ipynb"
 
 
