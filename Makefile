@@ -49,10 +49,10 @@ demo: $(INSTALLED)
 	@$(BIN)/python examples/demo.py demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow' $(COVERAGE) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto -m 'not slow' $(COVERAGE) $(PYTEST_ARGS)
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto --dist worksteal -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto -m slow $(PYTEST_ARGS)
 
 fuzz: $(INSTALLED)
 	DECORR_FUZZ=$(or $(N),1000) DECORR_FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -n auto -q tests/fuzz
