@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from diffim_decorr.cli.commands import Command, argument, option
+from diffim_decorr.cli.commands import Command, argument, output_option
 from diffim_decorr.cli.common import guarded_files, loading, skipped, tell, warn
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.lines import print_line
@@ -29,14 +29,7 @@ __all__ = ("apply",)
 )
 @argument("image", "IMAGE", "The image to convolve.")
 @options_of(ApplyOptions)
-@option(
-    "-o",
-    "--output",
-    section="Output",
-    path=True,
-    metavar="FILE",
-    help="The output.  [default: IMAGE's name with _decorr before its ending]",
-)
+@output_option("IMAGE", "_decorr")
 @options_of(OutputOptions, "overwrite", "skip_existing")
 @options_of(CommandOptions, "json", "quiet")
 @config_option

@@ -15,7 +15,7 @@ from diffim_decorr.declare import Section, by_section
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-__all__ = ("WIDTH", "Argument", "Command", "Group", "Option", "argument", "nearest", "option", "ours")
+__all__ = ("WIDTH", "Argument", "Command", "Group", "Option", "argument", "nearest", "option", "ours", "output_option")
 
 #: Of help, at most.
 WIDTH = 100
@@ -193,6 +193,18 @@ def argument(name: str, metavar: str, meaning: str, **more: Any) -> Callable[[_F
 def option(*names: str, **more: Any) -> Callable[[_Function], _Function]:
     """A decorator that gives a command an `Option`."""
     return click.option(*names, cls=Option, **more)
+
+
+def output_option(of: str, ending: str) -> Callable[[_Function], _Function]:
+    """A decorator that gives a command the option of its output, which is named after what it is made of."""
+    return option(
+        "-o",
+        "--output",
+        section="Output",
+        path=True,
+        metavar="TABLE" if of == "TABLE" else "FILE",
+        help=f"The output.  [default: {of}'s name with {ending} before its ending]",
+    )
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

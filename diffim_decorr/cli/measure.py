@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from diffim_decorr.cli.commands import Command, argument, option
+from diffim_decorr.cli.commands import Command, argument, output_option
 from diffim_decorr.cli.common import say, tell, warn
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.lines import print_line
@@ -27,14 +27,7 @@ __all__ = ("measure",)
     ],
 )
 @argument("files", "IMAGE... TABLE", "Images, outputs of decorr run, and last the table.", nargs=-1, required=True)
-@option(
-    "-o",
-    "--output",
-    section="Output",
-    path=True,
-    metavar="TABLE",
-    help="The output.  [default: TABLE's name with _fluxes before its ending]",
-)
+@output_option("TABLE", "_fluxes")
 @options_of(MeasureOptions)
 @options_of(OutputOptions, "overwrite", "skip_existing")
 @options_of(CommandOptions, "quiet")

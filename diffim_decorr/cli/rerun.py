@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from diffim_decorr.cli.commands import Command, argument, option
+from diffim_decorr.cli.commands import Command, argument, output_option
 from diffim_decorr.cli.common import loading, tell, typed, warn
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.cli.progress import progress_shown
@@ -26,14 +26,7 @@ __all__ = ("rerun",)
     ],
 )
 @argument("made", "OUT", "An output of decorr run.")
-@option(
-    "-o",
-    "--output",
-    section="Output",
-    path=True,
-    metavar="FILE",
-    help="The output.  [default: OUT's name with _rerun before its ending]",
-)
+@output_option("OUT", "_rerun")
 @options_of(OutputOptions, "overwrite")
 @options_of(CommandOptions, "json", "quiet", "verbose")
 def rerun(made: str, output: str | None, **given: Any) -> None:

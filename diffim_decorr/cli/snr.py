@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from diffim_decorr.cli.commands import Command, argument, option
+from diffim_decorr.cli.commands import Command, argument, output_option
 from diffim_decorr.cli.common import guarded_files, loading, skipped, tell, warn
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.lines import print_line
@@ -29,14 +29,7 @@ __all__ = ("snr",)
     ],
 )
 @argument("image", "IMAGE", "An output of decorr run, or another image with white noise.")
-@option(
-    "-o",
-    "--output",
-    section="Output",
-    path=True,
-    metavar="FILE",
-    help="The output.  [default: IMAGE's name with _snr before its ending]",
-)
+@output_option("IMAGE", "_snr")
 @options_of(SnrOptions)
 @options_of(OutputOptions, "overwrite", "skip_existing")
 @options_of(CommandOptions, "json", "quiet")

@@ -20,6 +20,7 @@ from diffim_decorr.geometry import Box
 from diffim_decorr.kernels.grid import GridCoefficients
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.chosen import products_of
+from diffim_decorr.noise.correlation import different_lags
 from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.local_correlation import UNSURE, LocalCorrelation
 
@@ -190,7 +191,7 @@ def variation_of(squares: Squares) -> Variation | None:
 
 
 # Opposite lags are the same.
-_LAGS = np.array([(y, x) for y in range(_LAG + 1) for x in range(-_LAG, _LAG + 1) if y > 0 or x >= 0])
+_LAGS = np.array(different_lags(_LAG))
 _CENTRE = 0
 
 

@@ -14,10 +14,12 @@ __all__ = (
     "MAX_LAG",
     "autocorrelation",
     "correlation_function",
+    "different_lags",
     "lagged_products",
     "max_abs_rho",
     "normalised",
     "on_grid",
+    "paired",
     "positive",
     "power_of",
     "quick_median",
@@ -25,10 +27,24 @@ __all__ = (
 )
 
 Array = NDArray[Any]
+Slices = tuple[slice, slice]
 
 MAX_LAG = 5
 _MEDIAN_SAMPLE = 16_384
 _SMALLEST_POWER = 2e-3  # of a measured noise spectrum, relative to its largest value
+
+
+def different_lags(most: int) -> list[tuple[int, int]]:
+    """Lags (y, x) up to one along each axis, zero first: opposite ones are the same."""
+    return [(y, x) for y in range(most + 1) for x in range(-most, most + 1) if y > 0 or x >= 0]
+
+
+def paired(shape: tuple[int, int], lag: tuple[int, int]) -> tuple[Slices, Slices, Slices]:
+    """Of pairs of pixels a lag of `different_lags` apart the ones, the others, and what is in the middle."""
+    (ny, nx), (dy, dx) = shape, lag
+    left, right, half = max(0, -dx), max(0, dx), abs(dx) // 2
+    one, other = (slice(0, ny - dy), slice(left, nx - right)), (slice(dy, ny), slice(right, nx - left))
+    return one, other, (slice(dy // 2, ny - dy + dy // 2), slice(half, nx - abs(dx) + half))
 
 
 def on_grid(shape: tuple[int, ...], max_lag: int) -> tuple[int, int]:

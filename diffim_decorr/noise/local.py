@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.planes import Plane
+from diffim_decorr.noise.correlation import different_lags, paired
 from diffim_decorr.noise.local_correlation import LocalCorrelation
 from diffim_decorr.noise.measured import MeasuredNoise
 from diffim_decorr.noise.phase import SHORTEST, PhaseVariance, correlation_of
@@ -167,7 +168,7 @@ def agreement_with(
     level
         Of its variance plane, if it has one.
     """
-    lags = [(y, x) for y in range(_LAG + 1) for x in range(-_LAG, _LAG + 1) if y > 0 or x >= 0]
+    lags = different_lags(_LAG)
     parts = []
     for box, pixels, use in windows.scaled(noise.exposure, level, _WINDOWS):
         pixels = pixels / measured.variance**0.5
@@ -217,9 +218,7 @@ def _products(
     covariances = np.tensordot(there, beats, axes=1)
     sums = np.empty((5, len(lags)))
     for k, (dy, dx) in enumerate(lags):
-        left, right = max(0, -dx), max(0, dx)
-        one, other = np.s_[: ny - dy, left : nx - right], np.s_[dy:, right : nx - left]
-        between = np.s_[dy // 2 : ny - dy + dy // 2, abs(dx) // 2 : nx - abs(dx) + abs(dx) // 2]
+        one, other, between = paired(pixels.shape, (dy, dx))
         both = use[one] & use[other]
         product = np.where(both, pixels[one] * pixels[other], 0)
         expected = np.where(both, covariances[k][between], 0)

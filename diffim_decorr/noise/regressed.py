@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from diffim_decorr.geometry import Box
 from diffim_decorr.kernels.coefficients import Coefficients
 from diffim_decorr.kernels.spatial import SpatialKernel
+from diffim_decorr.noise.correlation import different_lags, paired
 from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.local import LocalNoise, blocks_of
 from diffim_decorr.noise.local_correlation import UNSURE, LocalCorrelation, LocalVariance
@@ -60,7 +61,7 @@ def regressed(
     if expected.beat < SHORTEST or not isinstance(coefficients, PhaseCoefficients):
         return None
     measured = windows.measure(noise.exposure, level)
-    lags = [(y, x) for y in range(_LAG + 1) for x in range(-_LAG, _LAG + 1) if y > 0 or x >= 0]
+    lags = different_lags(_LAG)
     middle = len(measured.correlation) // 2
     usual = np.array([measured.correlation[middle + y, middle + x] for y, x in lags]) + measured.plateau
     number = coefficients.count
@@ -122,16 +123,13 @@ def _add(
 
     Pairs that a mask leaves out are taken to be like the others, at any lag.
     """
-    ny, nx = pixels.shape
     used = beats[:, use]
     total = used.shape[1]
     gram += used @ used.T
-    for k, (dy, dx) in enumerate(lags):
-        left, right = max(0, -dx), max(0, dx)
-        one, other = np.s_[: ny - dy, left : nx - right], np.s_[dy:, right : nx - left]
-        between = np.s_[:, dy // 2 : ny - dy + dy // 2, abs(dx) // 2 : nx - abs(dx) + abs(dx) // 2]
+    for k, lag in enumerate(lags):
+        one, other, between = paired(pixels.shape, lag)
         both = use[one] & use[other]
         count = np.count_nonzero(both)
         if count:
             beyond = pixels[one][both] * pixels[other][both] - usual[k]
-            crossed[:, k] += total / count * (beats[between][:, both] @ beyond)
+            crossed[:, k] += total / count * (beats[(slice(None), *between)][:, both] @ beyond)

@@ -23,9 +23,10 @@ Array = NDArray[Any]
 
 _REACH, _WITHIN = 5, 0.995  # pixels of h² at most, and how much of it
 _WHITE = 0.98  # of h² in its middle is as good as all
-# From which relative deviation from the usual on the plane varies; and the largest factor that is believed.
-_VARIES, _LARGEST = 0.05, 2.0
-_SAMPLE = 1 << 14  # pixels, of which a median is taken
+# From which difference of neighbours on a plane varies, relative to the usual value, and in units of its own noise,
+# which nothing has smoothed; and the largest factor that is believed.
+_VARIES, _STANDS_OUT, _LARGEST = 0.02, 6.0, 2.0
+_ROWS = 64  # of which the usual is taken
 
 
 def unsmoothed(plane: Plane, correlation: Array) -> Plane:
@@ -90,19 +91,16 @@ class UnsmoothedVariance(Plane):
             max(box.x0 - reach, 0), max(box.y0 - reach, 0), min(box.x1 + reach, nx), min(box.y1 + reach, ny)
         )  # fmt: skip
         pixels = self.plane.read(wider)
-        values = pixels.astype(np.float64)
-        known = np.isfinite(values) & (values > 0)
+        known = np.isfinite(pixels) & (pixels > 0)
         own = np.s_[box.y0 - wider.y0 : box.y1 - wider.y0, box.x0 - wider.x0 : box.x1 - wider.x0]
         result: Array = pixels[own].astype(np.float64 if pixels.dtype.kind != "f" else pixels.dtype)
-        if not known.any():
+        steep = _steep(pixels, known)
+        if not steep.any():
             return result
-        usual = np.median(values[known][:: 1 + int(known.sum()) // _SAMPLE])
-        varies = known & (np.abs(values - usual) > _VARIES * usual)
         from scipy.ndimage import maximum_filter  # which takes long to import, and most runs do without
 
-        rows, columns = np.nonzero((maximum_filter(varies, 2 * reach + 1) & known)[own])
-        if not len(rows):
-            return result
+        rows, columns = np.nonzero((maximum_filter(steep, 2 * reach + 1) & known)[own])
+        values = pixels.astype(np.float64)
         values = np.pad(np.where(known, values, 0), reach)
         known = np.pad(known, reach)
         width = values.shape[1]
@@ -124,3 +122,21 @@ class UnsmoothedVariance(Plane):
     def held(self, y0: int, y1: int) -> Any:
         reach = len(self.weights) // 2
         return self.plane.held(max(y0 - reach, 0), min(y1 + reach, self.shape[0]))
+
+
+def _steep(values: Array, known: Array) -> Array:
+    """Where neighbours differ by more than a plane's own noise: in stars and at steps."""
+    steep = np.zeros(values.shape, dtype=bool)
+    some = np.s_[:: 1 + len(values) // _ROWS]
+    sample, there = values[some].astype(np.float64), known[some]
+    beside = there[:, 1:] & there[:, :-1]
+    if not beside.any():
+        return steep
+    scatter = 1.4826 * float(np.median(np.abs(np.diff(np.where(there, sample, 0), axis=1))[beside]))
+    limit = max(_VARIES * float(np.median(sample[there])), _STANDS_OUT * scatter)
+    clean = np.where(known, values, 0)
+    for one, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        over = (np.abs(clean[one] - clean[other]) > limit) & known[one] & known[other]
+        steep[one] |= over
+        steep[other] |= over
+    return steep

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import convolve, gaussian_filter
+from scipy.ndimage import convolve, gaussian_filter, maximum_filter
 from scipy.signal import fftconvolve
 
 from diffim_decorr.geometry import Box
@@ -49,7 +49,7 @@ def test_windows_are_parts_of_the_whole() -> None:
     assert isinstance(plane, UnsmoothedVariance)
     whole = plane.read_all()
     assert whole.dtype == np.float32
-    # Which pixels are near the usual is judged window by window, and makes no difference beyond what counts as such.
+    # What stands out of the plane is judged window by window, and makes no difference beyond what counts as such.
     for box in (Box(0, 0, 70, 50), Box(40, 30, 130, 120), Box(55, 0, 65, 120)):
         np.testing.assert_allclose(plane.read(box), whole[box.y0 : box.y1, box.x0 : box.x1], rtol=0.02)
     every = plane.read_every(Box(0, 0, 130, 120), (4, 5))
@@ -68,6 +68,17 @@ def test_values_that_are_none_take_no_part() -> None:
     assert rest.min() >= 1.0
     assert rest.max() <= 4.0
     assert np.mean(rest == 2.0) > 0.95
+
+
+def test_noise_of_the_plane_is_left_alone() -> None:
+    """Nothing has smoothed it, and undoing that would make it more: but stars are undone all the same."""
+    scatter = 0.1 * np.random.default_rng(4).standard_normal(SHAPE)
+    before, after = planes()
+    found = unsmoothed(ArrayPlane(after + scatter), correlation(KERNEL)).read_all()
+    quiet = maximum_filter(before > 1.2, 9) == 0
+    assert np.mean(found[quiet] != (after + scatter)[quiet]) < 0.01
+    bright = before > 10
+    assert np.abs(found / before - 1)[bright].mean() < 0.5 * np.abs((after + scatter) / before - 1)[bright].mean()
 
 
 def test_nothing_to_undo() -> None:
