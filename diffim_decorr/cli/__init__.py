@@ -102,6 +102,8 @@ def main() -> None:
         # What users should know is said in lines of our own.
         warnings.simplefilter("ignore")
     telling = Telling(asked_for_json(sys.argv[1:]))
+    if "_DECORR_COMPLETE" in os.environ:  # a shell asks
+        import_module("diffim_decorr.cli.completion").register()
     try:
         cli(standalone_mode=False, obj=telling)
         if sys.stdout is not None:  # closed by whoever started us

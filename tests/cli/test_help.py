@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from click.testing import CliRunner
 
 from diffim_decorr.cli import cli
 from diffim_decorr.cli.commands import WIDTH, Argument, Option
-from support.command import decorr, quickly
+from support.command import quickly
 from support.project import ROOT
 
 
@@ -131,52 +129,3 @@ def test_help_is_a_command_and_the_version_has_a_letter(tmp_path: Path) -> None:
         asked, flagged = quickly(tmp_path, "help", *args), quickly(tmp_path, *args, "--help")
         assert (asked.returncode, asked.stdout) == (0, flagged.stdout)
     assert quickly(tmp_path, "-V").stdout == quickly(tmp_path, "--version").stdout
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_scripts_of_completion(tmp_path: Path, shell: str) -> None:
-    done = quickly(tmp_path, "completion", shell)
-    assert done.returncode == 0
-    assert "_DECORR_COMPLETE" in done.stdout
-    assert "decorr" in done.stdout
-
-
-def test_completion_in_a_real_bash(tmp_path: Path) -> None:
-    """Commands, options, choices; names of files for arguments and options."""
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("there is no bash")
-    script = decorr(tmp_path, "completion", "bash").stdout
-    (tmp_path / "completion.sh").write_text(script)
-    (tmp_path / "science.fits").touch()
-    asked = """
-    source completion.sh
-    ask() {
-        COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
-        # Only readline can be asked for file names; what matters is that it is.
-        compopt() { local IFS=" "; COMPREPLY=("files: $*"); }
-        _decorr_completion decorr
-        echo "${COMPREPLY[*]}"
-    }
-    ask decorr ru
-    ask decorr kernel c
-    ask decorr run --node
-    ask decorr run --convolved te
-    ask decorr run sci
-    ask decorr run --kernel sci
-    ask decorr run a b c -o sci
-    ask decorr simulate ni
-    ask decorr help x
-    """
-    places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        [bash, "-c", asked],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": places},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    files, folders = "files: -o default", "files: -o dirnames"
-    expected = ["run", "convert", "--node-spacing", "template", files, files, files, folders, ""]
-    assert done.stdout.splitlines() == expected
