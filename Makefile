@@ -19,7 +19,7 @@ BENCH = $(if $(AGAINST),--against '$(AGAINST)') $(ARGS)
 help:
 	@echo 'make demo               simulate an exposure pair, decorrelate its difference, draw demo/demo.png'
 	@echo 'make test               the tests, with coverage'
-	@echo 'make test-slow          those of scripts, clusters and spoilt inputs, which take as long as a third of the others'
+	@echo 'make test-slow          those of scripts, clusters, crowds of stars and spoilt inputs, which take as long as a third of the others'
 	@echo 'make fuzz N=1000        inputs with anything wrong in them, over all commands; SEED= tries others'
 	@echo 'make faults N=1000      calls by which outputs are written, failing or interrupted; SEED= tries others'
 	@echo 'make lint               ruff, mypy, and the floors of the house (import-linter)'

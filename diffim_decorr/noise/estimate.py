@@ -9,6 +9,7 @@ from diffim_decorr.errors import InputError
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.images.planes import ConstantPlane, Plane
 from diffim_decorr.noise.background import measured_variance
+from diffim_decorr.noise.local import LocalNoise
 from diffim_decorr.noise.measured import MeasuredNoise, plateau_warning
 from diffim_decorr.noise.plane_level import PlaneLevel, plane_level
 from diffim_decorr.noise.realisations import realised_noise
@@ -60,7 +61,7 @@ def plane_noise(
     record: Record,
     windows: SourceFreeWindows | None = None,
     unit: float = 1.0,
-    structure: Plane | None = None,
+    local: LocalNoise | None = None,
 ) -> PlaneNoise:
     """The noise of a contribution: as given, or that of its variance plane, or of its pixels.
 
@@ -78,8 +79,8 @@ def plane_noise(
         Source-free windows, if the noise is to be measured there.
     unit
         By what the pixels have been multiplied, for messages.
-    structure
-        By what the noise's variance is larger or smaller at each pixel than the variance plane has it.
+    local
+        What is expected of it where its resampling is known.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def plane_noise(
         if given is not None:
             measured = replace(measured, variance=given)
     elif windows is not None:
-        measured = windows.measure(exposure, level, structure)
+        measured = windows.measure(exposure, level, None if local is None else local.structure)
         remark = plateau_warning(exposure.name, measured)
         if remark:
             record.warn(remark)
@@ -116,7 +117,7 @@ def plane_noise(
             measured = replace(measured, variance=given)
     if plane is not None and level is not None:
         if measured is not None:
-            plane = unsmoothed(plane, measured.correlation)
+            plane = unsmoothed(plane, measured.correlation, None if local is None else local.response)
         if measured is not None and given is None:
             return PlaneNoise(measured.variance, plane, measured.variance / level.level, level, measured)
         return PlaneNoise(level.level if given is None else given, plane, 1.0, level, measured)

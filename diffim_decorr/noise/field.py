@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from diffim_decorr.kernels.grid import GridCoefficients
 from diffim_decorr.noise.local_correlation import LocalCorrelation
+from diffim_decorr.noise.response import Response
 from diffim_decorr.options import Side
 
 __all__ = ("NoiseField",)
@@ -34,12 +35,16 @@ class NoiseField:
     correlations
         Correlation function of each image's noise (2 l + 1, 2 l + 1), 1 in the middle, or that as a function of
         position; None for white noise.
+    responses
+        By what each image's noise was made of white noise, where more is known of it than the correlation function;
+        nothing where that is so for none.
     """
 
     variances: tuple[float, ...]
     sides: tuple[Side, ...] = ("science", "template")
     log_ratio: GridCoefficients | None = None
     correlations: tuple[Array | LocalCorrelation | None, ...] = (None, None)
+    responses: tuple[Response | None, ...] = ()
 
     @property
     def period(self) -> float:
@@ -49,7 +54,7 @@ class NoiseField:
     @property
     def uniform(self) -> NoiseField:
         """The same everywhere, as it is on average."""
-        return replace(self, log_ratio=None, correlations=self.usual)
+        return replace(self, log_ratio=None, correlations=self.usual, responses=())
 
     @property
     def usual(self) -> tuple[Array | None, ...]:

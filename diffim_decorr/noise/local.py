@@ -9,7 +9,7 @@ must go up and down with the phase as it says.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -23,9 +23,10 @@ from diffim_decorr.noise.local_correlation import LocalCorrelation
 from diffim_decorr.noise.measured import MeasuredNoise
 from diffim_decorr.noise.phase import SHORTEST, PhaseVariance, correlation_of
 from diffim_decorr.noise.plane_level import PlaneLevel
+from diffim_decorr.noise.response import Response
 from diffim_decorr.noise.windows import SourceFreeWindows
 
-__all__ = ("Agreement", "LocalNoise", "agreement_with", "blocks_of", "local_noise_of")
+__all__ = ("Agreement", "LocalNoise", "agreement_with", "blocks_of", "local_noise_of", "told_by_level")
 
 Array = NDArray[Any]
 
@@ -51,11 +52,14 @@ class LocalNoise:
         Its correlation function over the field.
     structure
         By what resampling makes its variance larger or smaller.
+    response
+        With what weights it was made of white noise, if that is known.
     """
 
     exposure: Exposure
     correlation: LocalCorrelation
     structure: Plane
+    response: Response | None = None
 
 
 @final
@@ -90,26 +94,48 @@ def local_noise_of(exposure: Exposure) -> LocalNoise:
     """
     structure = PhaseVariance(exposure.warps, exposure.shape)
     plane = exposure.variance_plane
-    if plane is not None and _follows(plane, structure) > 0.5:
+    share = math.nan if plane is None else _follows(plane, structure)
+    propagated = share > 0.5 or math.isnan(share)
+    if plane is not None and share > 0.5:
         exposure = exposure.with_variance(_Quotient(plane, structure))
-    return LocalNoise(exposure, correlation_of(exposure.warps), structure)
+    response = Response.of(exposure.warps[0], not propagated) if len(exposure.warps) == 1 else None
+    return LocalNoise(exposure, correlation_of(exposure.warps), structure, response)
+
+
+def told_by_level(noise: LocalNoise, measured: MeasuredNoise, level: PlaneLevel | None) -> LocalNoise:
+    """With what the level of the noise tells of its variance plane, where there is no structure to tell it.
+
+    Pixels have as much noise as a plane says that was propagated, and less than one that was resampled as an image.
+    """
+    plane = noise.exposure.variance_plane
+    if noise.response is None or level is None or plane is None or not math.isnan(_follows(plane, noise.structure)):
+        return noise
+    there = np.zeros(1)
+    left = math.prod(float((noise.response.along(phase) ** 2).sum()) for phase in noise.response.phases(there, there))
+    relative = measured.variance * left / level.level
+    mean = float(noise.response.warp.interpolation.variances().mean()) ** 2
+    response = replace(noise.response, interpolated=relative < math.sqrt(left * mean))
+    return replace(noise, response=response)
 
 
 def _follows(plane: Plane, structure: Plane) -> float:
-    """How much of a structure there is in a variance plane: 1 if it has it, 0 if it is as smooth as before."""
+    """How much of a structure there is in a variance plane: 1 if it has it, 0 if it is as smooth as before.
+
+    NaN if the structure is none.
+    """
     ny, nx = plane.shape
     step = max(1, math.ceil(ny / _ROWS)), max(1, math.ceil(nx * min(ny, _ROWS) / _LEAST))
     whole = Box(0, 0, nx, ny)
     variance, expected = (p.read_every(whole, step).astype(float).ravel() for p in (plane, structure))
     usable = np.isfinite(variance) & (variance > 0)
     if not usable.any():
-        return 0.0
+        return math.nan
     middle = np.median(variance[usable])
     # Neither sources nor steps of the depth, as far as possible.
     usable &= (variance < 4 * middle) & (variance > middle / 4)
     relative, shape = variance[usable] / middle, expected[usable] - expected[usable].mean()
     square = float(shape @ shape)
-    return float(shape @ relative) / square / float(relative.mean()) if square > 1e-9 * len(shape) else 0.0
+    return float(shape @ relative) / square / float(relative.mean()) if square > 1e-9 * len(shape) else math.nan
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from diffim_decorr.noise.estimate import PlaneNoise, plane_noise
 from diffim_decorr.noise.field import NoiseField
 from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.likelihood import Likelihood
-from diffim_decorr.noise.local import LocalNoise, agreement_with, local_noise_of
+from diffim_decorr.noise.local import LocalNoise, agreement_with, local_noise_of, told_by_level
 from diffim_decorr.noise.local_correlation import LocalCorrelation
 from diffim_decorr.noise.plane_level import plane_level
 from diffim_decorr.noise.ratio import local_noise
@@ -203,7 +203,7 @@ def _by_phase(
     agreement = agreement_with(local, measured, windows, level)
     remark = agreement.remark
     if remark is None:
-        return local, agreement.share
+        return told_by_level(local, measured, level), agreement.share
     fitted = regressed(local, windows, level, Halves.of(subtraction.shape))
     if fitted is None:
         remark += "; one correlation function, which is measured, stands for all of its field"
@@ -242,9 +242,7 @@ def _noise(
     contributions = subtraction.contributions
     local = local or [None] * len(contributions)
     planes = tuple(
-        plane_noise(
-            c, subtraction.shape, options, record, windows, subtraction.unit, None if own is None else own.structure
-        )
+        plane_noise(c, subtraction.shape, options, record, windows, subtraction.unit, own)
         for c, own in zip(contributions, local, strict=True)
     )
     field = NoiseField(
@@ -255,6 +253,7 @@ def _noise(
             own.correlation if own is not None else None if plane.measured is None else plane.measured.correlation
             for plane, own in zip(planes, local, strict=True)
         ),
+        tuple(None if own is None else own.response for own in local),
     )
     if windows is not None and not options.score:  # nothing is measured on the difference then
         windows.leave_out(Likelihood(subtraction.sides, subtraction.kernels, field))

@@ -98,7 +98,9 @@ def regressed(
         coefficients.period,
         min(expected.beat, UNSURE),
     )
-    return replace(noise, correlation=correlation, structure=LocalVariance(correlation, noise.exposure.shape))
+    structure = LocalVariance(correlation, noise.exposure.shape)
+    # What it was before it was resampled is not known, and so neither with what weights it was made of white noise.
+    return replace(noise, correlation=correlation, structure=structure, response=None)
 
 
 def _beats(coefficients: Coefficients, box: Box, own: tuple[slice, slice]) -> Array:

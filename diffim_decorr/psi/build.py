@@ -243,7 +243,7 @@ def _varying(
     estimated = math.hypot(trial.error, mode_error, interpolation.error / support.norm)
     measured = measured_error(support, psi, rows, _anywhere(box, noise, trial.nodes.log_ratio), threads)
     variance, footprint = companions_of(
-        trial, chains, interpolation, rows, weights, wanted.levels, memory // 6, threads
+        support.sampler, trial, chains, interpolation, rows, weights, wanted.levels, memory // 6, threads
     )
     return DecorrelationPart(
         box,
@@ -304,10 +304,12 @@ def variation(
 def _constant(support: Support, ratio: Array, box: Box, error: float) -> DecorrelationPart:
     """The same ψ all over a rectangle."""
     sampler = support.sampler
-    spectra = sampler.spectra((np.zeros(1), np.zeros(1), ratio))
+    zero = np.zeros(1)
+    spectra = sampler.spectra((zero, zero, ratio))
     psi, chains = sampler.images(spectra, support.half_width, support.reach)
     psi = mirrored(support.cut(psi))
     chains *= chains
+    chains = np.array([sampler.moved(own, number, (zero, zero)) for number, own in enumerate(chains)])
     # Cut to their support, the variance kernels have the sums that they had.
     left = chains.sum(axis=(2, 3), keepdims=True)
     chains *= sampler.gains(spectra, sampler.weights)[:, :, None, None] / np.where(left > 0, left, 1)

@@ -19,7 +19,7 @@ from diffim_decorr.kernels.compress import SUM_WEIGHT, compressed
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.psi.interpolate import Interpolation
 from diffim_decorr.psi.nodes import Places, batches
-from diffim_decorr.psi.sampler import mirrored
+from diffim_decorr.psi.sampler import Sampler, mirrored
 from diffim_decorr.psi.span import Span
 from diffim_decorr.psi.support import VARIANCE_TOLERANCE, Support, even_sums
 from diffim_decorr.psi.trial import MODES, Trial
@@ -143,6 +143,7 @@ def _room(memory: int, pixels: int) -> int:
 
 
 def companions_of(
+    sampler: Sampler,
     trial: Trial,
     chains: Chains,
     interpolation: Interpolation,
@@ -159,7 +160,7 @@ def companions_of(
 
     Parameters
     ----------
-    trial, chains, interpolation
+    sampler, trial, chains, interpolation
         What is known of ψ.
     rows, weights
         Its modes and their weights at nodes, see `psi_of`.
@@ -182,9 +183,14 @@ def companions_of(
     def squares(here: Array) -> Array:
         # Variance planes are smooth in most places: there only the kernels' sums matter, and they matter more.
         parts = [((amounts[here] @ chain) * factor) ** 2 for chain, factor in zip(flat, factors, strict=True)]
+        if sampler.moves:
+            there = x[here], y[here]
+            images = [part.reshape(-1, height, width) for part in parts]
+            parts = [sampler.moved(own, number, there).reshape(len(own), -1) for number, own in enumerate(images)]
         return np.hstack([*parts, *(SUM_WEIGHT * part.sum(axis=1, keepdims=True) for part in parts)])
 
     areas, pixels = trial.nodes.areas, height * width
+    x, y, _ = trial.nodes.positions
     most = _room(2 * memory, inputs * pixels)
     modes, shares = _fewest(
         squares, inputs * (pixels + 1), np.float64, areas, VARIANCE_TOLERANCE, most, memory, threads

@@ -14,9 +14,10 @@ from diffim_decorr.errors import InputError
 from diffim_decorr.fft import even_window, inverse, inverse_window, kernel_transform
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.field import NoiseField
+from diffim_decorr.noise.response import moved
 from diffim_decorr.psi.filters import score_filter, squared, whitening_filter
 from diffim_decorr.psi.nodes import Places
-from diffim_decorr.psi.spectra import spectrum_of
+from diffim_decorr.psi.spectra import ResponseSpectrum, spectrum_of
 from diffim_decorr.threads import within_memory
 
 __all__ = ("Recipe", "Sampler", "Spectra", "mirrored")
@@ -65,7 +66,8 @@ class Spectra:
         ψ̂ (k, frequencies), which is real.
     chains
         Of each input the real and the imaginary part of ``ψ̂ κ̂_i`` (k, frequencies), times the root of ρ̂_i where its
-        noise is correlated; None for an imaginary part that vanishes, and for an input of which this is ψ̂ itself.
+        noise is correlated, or ŵ_i where it is known what correlated it; None for an imaginary part that vanishes, and
+        for an input of which this is ψ̂ itself.
     limited
         The fraction of frequencies at which the gain was limited.
     """
@@ -100,6 +102,10 @@ class Sampler:
         self._transforms = [_parts(kernel_transform(kernel.basis, (size, size))) for kernel in inputs]
         self._coefficients = [kernel.coefficients for kernel in inputs]
         self._correlations = [None if rho is None else spectrum_of(rho, size) for rho in noise.correlations]
+        self._responses = [
+            None if response is None else ResponseSpectrum.on_grid(response, size)
+            for response in noise.responses or (None,) * len(inputs)
+        ]
         #: The inputs of which ψ ⊗ κ_i is ψ itself.
         self.untouched = tuple(
             rho is None and kernel.shape == (1, 1) and kernel.is_constant and _is_one(kernel)
@@ -124,6 +130,7 @@ class Sampler:
             for real, imaginary in self._transforms
         ]
         other._correlations = [None if rho is None else rho.chosen(chosen) for rho in self._correlations]
+        other._responses = [None if response is None else response.chosen(chosen) for response in self._responses]
         other._second = None if self._second is None else self._second[chosen]
         return other
 
@@ -159,9 +166,14 @@ class Sampler:
         shape = len(x), self.frequencies
         psi, limited = np.empty(shape), 0.0
         wanted = [
-            None if untouched or not chains else (np.empty(shape), None if imaginary is None else np.empty(shape))
-            for untouched, (_, imaginary) in zip(self.untouched, self._transforms, strict=True)
+            None
+            if untouched or not chains
+            else (np.empty(shape), None if imaginary is None and response is None else np.empty(shape))
+            for untouched, (_, imaginary), response in zip(
+                self.untouched, self._transforms, self._responses, strict=True
+            )
         ]
+        weights = [None if response is None or not chains else response.amounts(x, y) for response in self._responses]
         # Block by block, which stay in the processor's cache.
         step = max(256, _AT_ONCE // len(x))
         for start in range(0, self.frequencies, step):
@@ -177,12 +189,16 @@ class Sampler:
             filtered, part = self._filtered(transforms, variances, correlations, zero, here)
             psi[:, here] = filtered
             limited += part * filtered.shape[1] / self.frequencies
-            for chain, own, rho in zip(wanted, transforms, correlations, strict=True):
+            for chain, own, rho, response, weight in zip(
+                wanted, transforms, correlations, self._responses, weights, strict=True
+            ):
                 if chain is None:
                     continue
                 # Correlated noise is white noise after the filter whose square is its spectrum: with that in it, the
                 # sum of the kernel's square is the true gain.
-                factor = filtered if rho is None else filtered * np.sqrt(rho)
+                factor = filtered if rho is None or weight is not None else filtered * np.sqrt(rho)
+                if response is not None and weight is not None:
+                    own = _product(own, response.values(weight, here))
                 for result, given in zip(chain, own, strict=True):
                     if result is not None and given is not None:
                         np.multiply(factor, given, out=result[:, here])
@@ -253,6 +269,16 @@ class Sampler:
         chains *= self._second_gain**0.5
         return _narrowed(wider, half_width), chains
 
+    def moved(self, images: Array, number: int, places: tuple[Array, Array]) -> Array:
+        """Variance kernels (k, r, r) of an input at places (x, y), for planes on the pixels that there are."""
+        response = self._noise.responses[number] if self._noise.responses else None
+        return images if response is None else moved(images, response.phases(*places))
+
+    @property
+    def moves(self) -> bool:
+        """Whether it does anything to any input's."""
+        return any(response is not None for response in self._responses)
+
     def squares(self, spectra: Spectra) -> Iterator[Array]:
         """The variance kernels one after the other, periodic images (k, N, N), but for those that are ψ²."""
         for chain in spectra.chains:
@@ -272,6 +298,14 @@ def _narrowed(rows: Array, half_width: int) -> Array:
     """The part of such rows within a half-width."""
     middle = rows.shape[-1] // 2
     return rows[..., : half_width + 1, middle - half_width : middle + half_width + 1]
+
+
+def _product(parts: tuple[Array, Array | None], other: Array) -> tuple[Array, Array]:
+    """Real and imaginary part of a product."""
+    real, imaginary = parts
+    if imaginary is None:
+        return real * other.real, real * other.imag
+    return real * other.real - imaginary * other.imag, real * other.imag + imaginary * other.real
 
 
 def _complex(parts: tuple[Array, Array | None]) -> Array:

@@ -32,6 +32,9 @@ _Result = TypeVar("_Result")
 # Frequencies of all ψ ⊗ κ_i together that are looked at, at most, and of each, at least.
 _CHAINS, _FEWEST_CHAINS = 768, 96
 _AT_ONCE = 1 << 17  # values
+# By how much variance kernels need not be as good where a resampling has to be undone in the planes, which is not
+# better than to some per cent.
+_UNDONE = 30.0
 # How many places are looked at for more to be added at a time.
 _CANDIDATES = 400
 
@@ -116,7 +119,8 @@ def quadrature_of(support: Support, places: Places, count: int, levels: Array, t
     # An error δ of ψ ⊗ κ_i changes the variance kernel by twice its product with it, about 2 |δ| / |ψ ⊗ κ_i| of it.
     amplitudes = np.sqrt(sizes)
     shares = levels * sizes / max(float(levels @ sizes), 1e-300)
-    factors = tolerance * support.norm / VARIANCE_TOLERANCE * shares / np.where(sizes > 0, amplitudes, 1)
+    wanted_of_all = VARIANCE_TOLERANCE * (_UNDONE if sampler.moves else 1)
+    factors = tolerance * support.norm / wanted_of_all * shares / np.where(sizes > 0, amplitudes, 1)
     chain_roots = factors[:, None] * roots[few] * np.sqrt(len(chosen) / len(few))
     roots[0] = SUM_WEIGHT
     return Quadrature(sampler.at_frequencies(chosen), roots, few, chain_roots)

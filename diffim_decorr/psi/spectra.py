@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from diffim_decorr.fft import kernel_transform
 from diffim_decorr.kernels.coefficients import Coefficients
 from diffim_decorr.noise.correlation import positive
 from diffim_decorr.noise.local_correlation import LocalCorrelation
+from diffim_decorr.noise.response import Response
 
-__all__ = ("NoiseSpectrum", "spectrum_of")
+__all__ = ("NoiseSpectrum", "ResponseSpectrum", "spectrum_of")
 
 Array = NDArray[Any]
 
@@ -82,6 +84,52 @@ def spectrum_of(correlation: Array | LocalCorrelation, size: int) -> NoiseSpectr
         floor = min(_UNLIKE / correlation.beat, _LARGEST_SHARE)
         return NoiseSpectrum(usual.ravel(), basis, correlation.kernel.coefficients, floor)
     return NoiseSpectrum(positive(_transform(correlation, size)).ravel())
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseSpectrum:
+    """Spectrum ŵ of the weights with which one image's noise was made of white noise.
+
+    Parameters
+    ----------
+    response
+        The weights over the field.
+    y, x
+        The frequencies, in cycles per pixel.
+    """
+
+    response: Response
+    y: Array
+    x: Array
+
+    @classmethod
+    def on_grid(cls, response: Response, size: int) -> ResponseSpectrum:
+        """On all of the grid of a real transform."""
+        y, x = np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing="ij")
+        return cls(response, y.ravel(), x.ravel())
+
+    @cached_property
+    def _waves(self) -> tuple[Array, Array]:
+        """By what a weight along y, and along x, is multiplied at each frequency (2 r + 1, frequencies)."""
+        reach = self.response.reach
+        steps = np.arange(-reach, reach + 1)
+        down, across = (np.exp(-2j * np.pi * np.outer(steps, frequencies)) for frequencies in (self.y, self.x))
+        return down, across
+
+    def chosen(self, frequencies: Array) -> ResponseSpectrum:
+        """The same at some of the frequencies."""
+        return replace(self, y=self.y[frequencies], x=self.x[frequencies])
+
+    def amounts(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """The weights (k, 2 r + 1) along y and along x at places."""
+        across, down = (self.response.along(phase) for phase in self.response.phases(x, y))
+        return down, across
+
+    def values(self, amounts: tuple[Array, Array], here: slice) -> Array:
+        """ŵ (k, frequencies) at places and some of the frequencies."""
+        down, across = (own @ waves[:, here] for own, waves in zip(amounts, self._waves, strict=True))
+        product: Array = down * across
+        return product
 
 
 def _transform(image: Array, size: int) -> Array:

@@ -128,6 +128,7 @@ def support_of(
         else:
             # Where ψ amplifies there is little noise: errors count relative to ψ.
             norm = tails.norm if sharpening else 1.0
+            reach += sampler.moves
             return Support(sampler, half_width, reach, float(tails.energy[half_width]), sharpening, norm)
         size = min(good_size(int(_GROWTH * size)), largest)
 

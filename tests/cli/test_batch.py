@@ -321,6 +321,7 @@ def _as_alone(folder: Path) -> list[Any]:
     return found
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(tmp_path: Path) -> None:
     """At whatever moment: the night ends as if nothing had happened. `DECORR_NIGHT=300` tries a long one."""
     count = int(os.environ.get("DECORR_NIGHT", "14"))

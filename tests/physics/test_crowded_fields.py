@@ -18,6 +18,8 @@ from support.kernels import gaussian
 from support.reference import autocorrelation
 from support.resampling import bilinear, lanczos
 
+pytestmark = pytest.mark.slow
+
 SIZE = 800
 KERNEL = gaussian(17, 1.4)
 RESAMPLED = lanczos(0.4, 0.3), bilinear(0.35, 0.4)

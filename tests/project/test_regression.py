@@ -73,6 +73,7 @@ def plus(values, amount):
     return [None if v is None else v + amount for v in values]
 
 
+@pytest.mark.slow
 def test_recorded_figures_are_found_again(folder):
     done = harness(folder)
     assert done.returncode == 0

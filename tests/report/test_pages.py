@@ -131,6 +131,7 @@ def test_names_and_headers_are_no_markup() -> None:
     assert "<u>b</u>" not in index_of([entry], "<h1>t</h1>")
 
 
+@pytest.mark.slow
 def test_every_picture_has_something_in_it(night: Path, tmp_path: Path) -> None:
     """All pictures, as raster and as vectors, the same each time."""
     given = ("--before", "diff0.fits", "--sci", "sci0.fits", "--tmpl", "tmpl0.fits", "--kernel", "kernel.fits")
