@@ -30,6 +30,9 @@ exclude_patterns = ["_build", "_pictures"]
 nitpicky = False
 language = "en"
 
+# Quotes and ellipses; two hyphens are not a dash, they begin an option.
+smartquotes_action = "qe"
+
 html_theme = "pydata_sphinx_theme"
 html_title = "decorr"
 html_static_path = ["_static"]

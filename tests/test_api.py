@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from diffim_decorr import (
 from diffim_decorr.cli.run import run
 from support.kernels import gaussian
 from support.noise import exposures, noise_images, noise_pair
+from support.project import ROOT
 from support.reference import convolved
 from support.survey import SHAPE
 
@@ -36,6 +38,11 @@ def test_twice_the_same(survey: dict[str, Path]) -> None:
 
 
 # What there is
+
+
+def test_every_public_name_has_a_page() -> None:
+    listed = re.findall(r"^   (\w+)$", (ROOT / "docs" / "reference" / "api.rst").read_text(), flags=re.MULTILINE)
+    assert sorted(listed) == sorted({*diffim_decorr.__all__} - {"__version__"})
 
 
 def test_documented_names_can_be_imported() -> None:
