@@ -99,7 +99,7 @@ bench-full: $(INSTALLED)
 	$(BIN)/python benchmarks/run.py --full $(BENCH)
 
 detection: $(INSTALLED)
-	$(BIN)/python benchmarks/detection.py
+	$(BIN)/python benchmarks/detection/run.py
 
 calibration: $(INSTALLED)
 	$(BIN)/python benchmarks/calibration.py

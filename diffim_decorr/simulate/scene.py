@@ -21,7 +21,7 @@ from diffim_decorr.kernels.coefficients import PolynomialCoefficients
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.simulate.options import SimulationOptions
 
-__all__ = ("MASK_PLANES", "HotpantsKernel", "Simulation", "Truth", "render", "simulate")
+__all__ = ("MASK_PLANES", "HotpantsKernel", "Simulation", "Truth", "convolve", "render", "simulate")
 
 Array = NDArray[Any]
 
@@ -187,10 +187,10 @@ def simulate(options: SimulationOptions) -> Simulation:
     after = before + render(padded, x[changed] + margin, y[changed] + margin, change[changed], o.fwhm, o.psf)
     inner = slice(margin, margin + shape[0]), slice(margin, margin + shape[1])
     if o.convolved == "template":
-        science_signal, template_signal = _convolve(after, kernel), before[inner]
+        science_signal, template_signal = convolve(after, kernel), before[inner]
         fluxes = o.kernel_sum * (flux + change), flux, o.kernel_sum * change
     else:
-        science_signal, template_signal = after[inner], _convolve(before, kernel)
+        science_signal, template_signal = after[inner], convolve(before, kernel)
         fluxes = flux + change, o.kernel_sum * flux, change
 
     depth = np.where(np.arange(shape[1]) < shape[1] // 2, o.tvar, o.tvar * o.depth_step)
@@ -353,7 +353,7 @@ def _subtract(image: Array, convolved: Array, convolved_mask: Array, kernel: Spa
     from scipy.ndimage import maximum_filter
 
     margin = kernel.shape[0] // 2
-    difference = image - _convolve(np.pad(np.nan_to_num(convolved, nan=0.0).astype(float), margin), kernel)
+    difference = image - convolve(np.pad(np.nan_to_num(convolved, nan=0.0).astype(float), margin), kernel)
     # Beyond the border nothing is known, which reaches as far in as a defect reaches around itself.
     spoiled = np.pad((convolved_mask & _DEFECTS) != 0, margin, constant_values=True)
     reach = maximum_filter(spoiled.astype(np.uint8), size=kernel.shape, mode="nearest")
@@ -362,7 +362,7 @@ def _subtract(image: Array, convolved: Array, convolved_mask: Array, kernel: Spa
     return result
 
 
-def _convolve(padded: Array, kernel: SpatialKernel) -> Array:
+def convolve(padded: Array, kernel: SpatialKernel) -> Array:
     """``sum_n c_n(x) (B_n * I)(x)`` where an image I with a margin of half a kernel width defines it, in tiles."""
     height, width = kernel.shape
     ny, nx = padded.shape[0] - height + 1, padded.shape[1] - width + 1

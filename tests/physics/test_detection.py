@@ -9,26 +9,29 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
+from diffim_decorr.qa.peaks import expected_peaks
 from support.data import JWST, needs_jwst
 from support.kernels import gaussian
 from support.project import ROOT, load_script
 
 # Tolerances are this many standard errors.
 SIGMAS = 4.5
-detection = load_script(ROOT / "benchmarks" / "detection.py")
+counts, fields, filters, pairs = (
+    load_script(ROOT / "benchmarks" / "detection" / f"{name}.py") for name in ("counts", "fields", "filters", "pairs")
+)
 
 
 @pytest.fixture(scope="module")
 def white() -> dict[str, Any]:
     """White inputs, the template as deep as the science image."""
-    return detection.survey([detection.simulated(11, 800, 1.0)])
+    return counts.survey([fields.simulated(11, 800, 1.0)])
 
 
 @pytest.fixture(scope="module")
 def correlated() -> dict[str, Any]:
     """The science image smoothed a little, the template drizzled."""
     kernels = gaussian(9, 0.6), np.outer([0.3, 1, 0.3], [0.3, 1, 0.3])
-    return detection.survey([detection.simulated(12, 800, 1.0, kernels)])
+    return counts.survey([fields.simulated(12, 800, 1.0, kernels)])
 
 
 @pytest.mark.parametrize("sigma", [0.9, 1.6])
@@ -39,8 +42,8 @@ def test_expected_peaks_are_those_of_white_noise(sigma: float) -> None:
     noise = fftconvolve(rng.normal(size=(1200, 1200)), psf, "same") / np.sqrt((psf**2).sum())
     inner = np.zeros(noise.shape, bool)
     inner[10:-10, 10:-10] = True
-    found = sum(detection.peaks(sign * noise, inner, 3.0) for sign in (1, -1))
-    expected = 2 * inner.sum() * detection.expected_peaks(psf, 3.0)
+    found = sum(filters.peaks(sign * noise, inner, 3.0) for sign in (1, -1))
+    expected = 2 * inner.sum() * expected_peaks(psf, 3.0)
     assert expected > 300
     assert abs(found - expected) < SIGMAS * np.sqrt(expected)
 
@@ -96,15 +99,15 @@ def test_whitening_loses_no_sources(white: dict[str, Any]) -> None:
 @needs_jwst
 def test_real_images_have_fewer_false_peaks() -> None:
     """JWST mosaics, one ψ for the whole field: the errors of the raw difference are wrong by a factor of two."""
-    given = replace(detection.jwst(JWST), spatial=False)
+    given = replace(pairs.jwst(JWST), spatial=False)
     found, expected = {}, {}
     for method in ("raw", "measured"):
-        image, variance, use, psf = given.result(method)
-        flux, error = detection.matched_filter(image, variance, use, psf)
+        image, variance, use, psf = counts.images(given, method)
+        flux, error = filters.matched_filter(image, variance, use, psf)
         free = given.free & use
         free[:40] = free[-40:] = free[:, :40] = free[:, -40:] = False
-        found[method] = sum(detection.peaks(sign * flux / error, free, 4.0) for sign in (1, -1))
-        expected[method] = 2 * free.sum() * detection.expected_peaks(psf, 4.0)
+        found[method] = sum(filters.peaks(sign * flux / error, free, 4.0) for sign in (1, -1))
+        expected[method] = 2 * free.sum() * expected_peaks(psf, 4.0)
     assert found["raw"] > 100 * expected["raw"]
     # What is left is real: faint sources and errors of the subtraction.
     assert found["measured"] < 10 * expected["measured"]

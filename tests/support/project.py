@@ -37,11 +37,15 @@ def output_of(*words: object, cwd: Path | None = None) -> str:
 
 
 def load_script(path: Path) -> ModuleType:
-    """A script of the project as a module."""
+    """A script of the project as a module, which finds those beside it as it does when it is run."""
     spec = importlib.util.spec_from_file_location(f"script_{path.parent.name}_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
     return module
