@@ -459,6 +459,8 @@ class InputOptions(Declared):
             ("sci_kernel", "pre_conv_kernel"),
             ("ext", "all_ext"),
             ("inputs", "all_ext"),
+            ("inputs", "sci_warp"),
+            ("inputs", "tmpl_warp"),
             ("sci_noise_image", "inputs"),
             ("tmpl_noise_image", "inputs"),
             ("sci_noise_image", "sci_warp"),

@@ -473,6 +473,10 @@ def _read(files: dict[str, str], inputs: InputOptions, options: Options) -> Subt
     psf = None
     if inputs.psf is not None:
         psf = read_psf(psf_of(inputs.psf, (files["difference"], files["science"], files["template"])), difference.xy0)
+    contributions = [] if inputs.inputs is None else read_inputs(inputs.inputs, difference.shape)
+    warped = [c.name for c in contributions if c.exposure is not None and c.exposure.warps]
+    if warped and options.noise != "local":
+        raise UsageError(f"{warped[0]}: warp has a meaning with --noise local only")
     return subtraction_of(
         science,
         template,
@@ -481,7 +485,7 @@ def _read(files: dict[str, str], inputs: InputOptions, options: Options) -> Subt
         options,
         psf=psf,
         science_kernel=science_kernel,
-        contributions=() if inputs.inputs is None else read_inputs(inputs.inputs, difference.shape),
+        contributions=contributions,
         realisations=(
             [load_exposure(file) for file in inputs.sci_noise_image or ()],
             [load_exposure(file) for file in inputs.tmpl_noise_image or ()],

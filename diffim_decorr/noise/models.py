@@ -174,9 +174,11 @@ def _windows(subtraction: Subtraction, options: Options) -> SourceFreeWindows | 
     """Where the images have no sources; None where nothing is left to be measured on them, known from other images."""
     if all(c.realisations for c in subtraction.contributions):
         return None
-    exposures = (subtraction.science, subtraction.template, *(c.exposure for c in subtraction.contributions))
-    images = {id(e): e for e in exposures if e is not None and e is not subtraction.difference}
-    return SourceFreeWindows(list(images.values()), options.bad_planes, options.workers)
+    given = zip((subtraction.science, subtraction.template), SIDES, strict=True)
+    placed = [*given, *((c.exposure, c.side) for c in subtraction.contributions)]
+    images = {id(e): (e, side) for e, side in placed if e is not None and e is not subtraction.difference}
+    exposures, sides = zip(*images.values(), strict=True)
+    return SourceFreeWindows(exposures, options.bad_planes, options.workers, sides)
 
 
 def _has_warps(contribution: Contribution) -> bool:

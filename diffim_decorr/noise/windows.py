@@ -29,6 +29,7 @@ from diffim_decorr.noise.measured import MeasuredNoise
 from diffim_decorr.noise.plane_level import PlaneLevel
 from diffim_decorr.noise.robust import is_coarse, level_of, spread_ties
 from diffim_decorr.noise.sources import mask_sources, smoothed, typical
+from diffim_decorr.options import Side
 
 __all__ = ("ENOUGH", "MOST_WINDOWS", "WINDOWS_AT_ONCE", "CrowdedError", "SourceFreeWindows", "sample_boxes")
 
@@ -41,9 +42,9 @@ MOST_WINDOWS = 90
 _WINDOW = 256
 _FEWEST = 3000
 # Faint extended sources show when smoothed more than point sources need. So low a threshold also takes the peaks of
-# the noise, without which it would seem to have too little power on large scales: for an image's own noise the others
-# tell where sources are, and the image itself only from the second threshold on. For the difference, which has
-# the noise of all of them, none of them tells before that.
+# the noise, without which it would seem to have too little power on large scales: for an image's own noise those of the
+# other side tell where sources are, and the image itself only from the second threshold on. For the difference, which
+# has the noise of all of them, none of them tells before that.
 _WIDE_SMOOTHING, _WIDE_THRESHOLD, _OWN_THRESHOLD = 4.0, 2.5, 4.0
 
 
@@ -106,6 +107,9 @@ class SourceFreeWindows(ChosenPixels):
         Mask planes that are left out.
     threads
         Number of threads.
+    sides
+        The side of each image: those of one side may be made of each other, and have noise in common. Without, all
+        are of different ones.
 
     Raises
     ------
@@ -113,8 +117,15 @@ class SourceFreeWindows(ChosenPixels):
         If there are too few source-free pixels.
     """
 
-    def __init__(self, exposures: Sequence[Exposure], bad_planes: Sequence[str], threads: int) -> None:
+    def __init__(
+        self,
+        exposures: Sequence[Exposure],
+        bad_planes: Sequence[str],
+        threads: int,
+        sides: Sequence[Side] | None = None,
+    ) -> None:
         self._exposures = exposures
+        self._sides = list(range(len(exposures))) if sides is None else sides
         self._bad_planes = bad_planes
         super().__init__([], [], threads)
         self._own: list[list[Array]] = []
@@ -148,7 +159,12 @@ class SourceFreeWindows(ChosenPixels):
                         mask_sources(use, smooth[0], sigmas[0])
                         above.append(np.abs(smooth[1]) / sigmas[1] if sigmas[1] > 0 else 0 * smooth[1])
                     self.use.append(use & _below(above, range(len(above))))
-                    self._own.append([use & _below(above, [k]) for k in range(len(above))])
+                    self._own.append(
+                        [
+                            use & _below(above, [k for k, other in enumerate(self._sides) if other == side])
+                            for side in self._sides
+                        ]
+                    )
                 if self.pixels >= ENOUGH:
                     return
 

@@ -81,6 +81,46 @@ def test_one_warp_in_a_file_of_options(folder: Path, tmp_path: Path) -> None:
     assert fits.getheader(out)["DCSWARP"] == "bilinear:native.fits"
 
 
+def test_images_that_were_stacked(folder: Path, tmp_path: Path) -> None:
+    """Each has a warp of its own: by one of both, the noise of neither is known."""
+    other = Resampled("bilinear", -0.8, IMAGE.shape)
+    rng, header = np.random.default_rng(2), fits.getheader(folder / "sci.fits")
+    again, template = other.noise(rng), fits.getdata(folder / "tmpl.fits")
+    now, native = sky_headers(other)
+    for name, image, cards in (
+        ("again", again, now), ("native2", np.zeros(other.before), native),
+        ("diff2", (fits.getdata(folder / "sci.fits") + again) / 2
+         - fftconvolve(template, fits.getdata(folder / "kernel.fits"), "same"), header),
+    ):  # fmt: skip
+        fits.writeto(folder / f"{name}.fits", image.astype("f4"), cards)
+    (folder / "stack.toml").write_text(
+        '[[science]]\nfile = "sci.fits"\nwarp = "bilinear:native.fits"\n'
+        '[[science]]\nfile = "again.fits"\nwarp = ["bilinear:native2.fits"]\n'
+        '[[template]]\nfile = "tmpl.fits"\nnoise = 1.0\n'
+    )
+    stack = ("sci.fits", "tmpl.fits", "diff2.fits", "--kernel", "kernel.fits", "--inputs", "stack.toml")
+    out = tmp_path / "out.fits"
+    said = told(folder, "run", *stack, *LOCAL, "-o", out)
+    shares = [image["phase_share"] for image in said["noise"]["images"]]
+    assert shares[:2] == [pytest.approx(1, abs=0.15)] * 2
+    assert shares[2] is None
+    assert said["verdict"]["status"] == "ok"
+    named = [str(value).rsplit(" ", 1)[-1] for value in fits.getheader(out)["DCSUM*"].values()]
+    assert {"native.fits", "native2.fits"} <= {Path(name).name for name in named}
+    refused(folder, "[[science]] 1: warp has a meaning with --noise local only", "run", *stack, "--noise", "measured",
+            "-o", "never.fits", status=2)  # fmt: skip
+
+
+def test_one_image_in_a_list(folder: Path, tmp_path: Path) -> None:
+    (folder / "one.toml").write_text(
+        '[[science]]\nfile = "sci.fits"\nwarp = "bilinear:native.fits"\n[[template]]\nfile = "tmpl.fits"\nnoise = 1.0\n'
+    )
+    one, two = tmp_path / "one.fits", tmp_path / "two.fits"
+    succeed(folder, "run", *INPUTS, *LOCAL, "--inputs", "one.toml", "-q", "-o", one)
+    succeed(folder, "run", *INPUTS, *LOCAL, "--sci-warp", "bilinear:native.fits", "--tvar", "1", "-q", "-o", two)
+    np.testing.assert_array_equal(fits.getdata(one, "IMAGE"), fits.getdata(two, "IMAGE"))
+
+
 @pytest.mark.parametrize(
     ("args", "says", "status"),
     [
@@ -92,6 +132,7 @@ def test_one_warp_in_a_file_of_options(folder: Path, tmp_path: Path) -> None:
         ((*LOCAL, "--sci-warp", "bilinear:none.fits"), "none.fits: no such file", 3),
         ((*LOCAL, "--sci-warp", "bilinear:kernel.fits"), "its WCS does not tell", 3),
         ((*LOCAL, "--tmpl-warp", "bilinear:tmpl.fits"), "nothing was interpolated", 3),
+        ((*LOCAL, "--tmpl-warp", "bilinear:native.fits", "--inputs", "a.toml"), "--inputs and --tmpl-warp exclude", 2),
     ],
 )
 def test_what_cannot_be(folder: Path, args: tuple[str, ...], says: str, status: int) -> None:

@@ -24,7 +24,14 @@ from diffim_decorr.io.stacks import read_inputs
         ("[[science]]\nfile = 'small.fits'\n[[template]]\nnoise = 1\n", "pixels"),
         ("[[science]]\nnoise = -1\n[[template]]\nnoise = 1\n", "at least 0"),
         ("[[other]]\nnoise = 1\n", "unknown entry 'other'"),
-        ("[[science]]\nnoise = 1\nvariance = 'v.fits'\n[[template]]\nnoise = 1\n", "needs the file"),
+        ("[[science]]\nnoise = 1\nvariance = 'v.fits'\n[[template]]\nnoise = 1\n", "variance needs the file"),
+        ("[[science]]\nnoise = 1\nwarp = 'bilinear:v.fits'\n[[template]]\nnoise = 1\n", "warp needs the file"),
+        ("[[science]]\nnoise = 1\nwarp = [1]\n[[template]]\nnoise = 1\n", r"warp = \[1\] is of the wrong type"),
+        ("[[science]]\nnoise = 1\nnoise_image = []\n[[template]]\nnoise = 1\n", "of the wrong type"),
+        (
+            "[[science]]\nfile = 'small.fits'\nwarp = 'a:b'\nnoise_image = 'c'\n[[template]]\nnoise = 1\n",
+            "warp and noise_image exclude each other",
+        ),
     ],
 )
 def test_bad_lists_of_inputs(tmp_path: Path, text: str, cause: str) -> None:
