@@ -540,6 +540,14 @@ class CommandOptions(Declared):
         section="Output",
         writes=True,
     )
+    scheduler: str | None = option(
+        None,
+        "Have the cluster of this Dask scheduler work on the tiles of the image, by its address or the file that it "
+        "has written; needs the extra batch.",
+        metavar="tcp://HOST:PORT|FILE",
+        unset="on this machine",
+        section="Threads and memory",
+    )
 
 
 @documented

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar, Unpack
@@ -18,9 +18,10 @@ from diffim_decorr.declare import Declared
 from diffim_decorr.difference.contributions import Contribution
 from diffim_decorr.difference.matching import MatchingKernel
 from diffim_decorr.difference.subtraction import Subtraction, refuse_second_time, subtraction_of
-from diffim_decorr.engine.job import oversized_remark
+from diffim_decorr.engine.job import Job, oversized_remark
 from diffim_decorr.engine.schedule import convolve_image
 from diffim_decorr.engine.sinks import MemorySink, Sink, in_unit
+from diffim_decorr.engine.spread import Spread, spread_over
 from diffim_decorr.errors import InputError, UsageError
 from diffim_decorr.images.exposure import Exposure
 from diffim_decorr.io.atomic import check_output
@@ -181,6 +182,7 @@ def decorrelate_files(
     command: str = "",
     guarded: Sequence[str] = (),
     psf_needed: bool = False,
+    scheduler: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[str, Record]:
     """Whiten the noise of a difference image in a file, and write the result to another.
@@ -199,6 +201,9 @@ def decorrelate_files(
         Files that must not be overwritten, besides all that are read.
     psf_needed
         Whether the result is of no use without its PSF.
+    scheduler
+        Of a Dask cluster that is to work on the tiles, its address or the file that it has written about itself; the
+        result is the same.
     progress
         As in `decorrelate`.
 
@@ -227,7 +232,10 @@ def decorrelate_files(
         layout=output.layout,
         with_background=output.write_background,
     )
-    return path, _run_files(files, inputs, options, (output, *others), create, progress, command, psf_needed)
+    with ExitStack() as stack:
+        spread = None if scheduler is None else stack.enter_context(spread_over(scheduler))
+        record = _run_files(files, inputs, options, (output, *others), create, progress, command, psf_needed, spread)
+    return path, record
 
 
 def decorrelate_mosaic(
@@ -336,8 +344,9 @@ def _run(
     record: Record,
     create: Callable[[Product], AbstractContextManager[_OutputType]],
     watch: Watch,
+    convolve: Callable[[Job, Sink, Callable[[int, int], None] | None], None] = convolve_image,
 ) -> _OutputType:
-    """The way of every difference, whatever it comes from and wherever it goes."""
+    """The way of every difference, whatever it comes from, wherever it goes, and whoever works on its tiles."""
     for remark in subtraction.remarks:
         record.warn(remark)
     record.kernel = subtraction.figures(options)
@@ -371,11 +380,10 @@ def _run(
     with create(product) as output:
         sink = in_unit(output, subtraction.unit)
         with record.timed("filter"):
-            convolve_image(job, sink, record.steps("filter"))
+            convolve(job, sink, record.steps("filter"))
         output.start_syncing()
         images = (subtraction.difference, subtraction.science, subtraction.template)
-        found = (job.oversized, *(source.oversized for source in job.inputs))
-        for image, oversized in zip(images, found, strict=True):
+        for image, oversized in zip(images, job.signs, strict=True):
             if oversized.is_set():
                 record.warn(oversized_remark(image.name))
         with record.timed("qa"):
@@ -422,6 +430,7 @@ def _run_files(
     progress: Progress | None,
     command: str,
     psf_needed: bool = False,
+    spread: Spread | None = None,
 ) -> Record:
     """Read one exposure and its companions, and write the result to the output that is created."""
     start = time.perf_counter()
@@ -434,10 +443,13 @@ def _run_files(
                 f"{files['difference']}: the PSF of the result is not known, without which there is no S/N of point "
                 "sources (--psf FILE gives that of the input that was not convolved)"
             )
+        if spread is not None:
+            images = (subtraction.science, subtraction.template, subtraction.difference)
+            spread.check(p for e in images for p in (e.image_plane, e.mask_plane, e.variance_plane))
         named = files_read(files, inputs)
         record.prints = {name: fingerprint(split_spec(name)[0]) for name in named}
         record.modified = {name: modified(split_spec(name)[0]) for name in named}
-    _run(subtraction, options, record, create, watch)
+    _run(subtraction, options, record, create, watch, convolve_image if spread is None else spread.convolve_image)
     record.timings["total"] = time.perf_counter() - start
     return record
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 pytest.register_assert_rewrite("support")
 
 from diffim_decorr.simulate.scene import Simulation, simulate  # noqa: E402
+from support.cluster import StartWorker, running_scheduler, running_workers  # noqa: E402
 from support.command import succeed  # noqa: E402
 from support.field import SHAPE, Field  # noqa: E402
 from support.files import INPUTS, make_inputs  # noqa: E402
@@ -85,3 +87,18 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Field:
 def small() -> Simulation:
     """A small simulation."""
     return simulate(SMALL)
+
+
+@pytest.fixture(scope="session")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The file in which a scheduler of Dask says where it is."""
+    file = tmp_path_factory.mktemp("scheduler") / "scheduler.json"
+    with running_scheduler(file):
+        yield file
+
+
+@pytest.fixture
+def workers(scheduler: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartWorker]:
+    """Starts a worker of it."""
+    with running_workers(scheduler, tmp_path_factory.mktemp("workers")) as start:
+        yield start

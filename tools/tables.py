@@ -93,7 +93,7 @@ def cards_table(*groups: type[Declared]) -> str:
 def _with_value(name: str, option: Option) -> str:
     if option.kind == "flag":
         return name
-    value = option.metavar or "\\|".join(option.words_to_choose) or "N"
+    value = _escaped(option.metavar) or "\\|".join(option.words_to_choose) or "N"
     return f"{name} {value}"
 
 

@@ -8,7 +8,6 @@ to another.
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ from diffim_decorr._version import __version__
 from diffim_decorr.batch.pool import Limits, Pool
 from diffim_decorr.batch.tasks import Task
 from diffim_decorr.batch.work import failure
-from diffim_decorr.errors import UsageError
+from diffim_decorr.scheduler import client_of
 
 __all__ = ("Cluster", "connected")
 
@@ -105,16 +104,7 @@ def connected(scheduler: str, limits: Limits, ahead: int | None = None) -> Itera
     UsageError
         If it cannot be reached.
     """
-    place = {"address": scheduler} if "://" in scheduler else {"scheduler_file": scheduler}
-    if "scheduler_file" in place and not os.path.isfile(scheduler):
-        raise UsageError(f"--scheduler {scheduler}: is neither an address, as tcp://host:8786, nor a file")
-    # What matters of what it says turns up as an error.
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
-    try:
-        client = Client(**place, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--scheduler {scheduler}: cannot be reached: {' '.join(str(error).split())}") from error
-    with client:
+    with client_of(scheduler) as client:
         yield Cluster(client, limits, ahead or _AHEAD)
 
 

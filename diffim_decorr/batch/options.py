@@ -64,12 +64,11 @@ class BatchOptions(Declared):
         unset="none",
         section="Work",
     )
-    scheduler: str | None = option(
-        None,
-        "Work on the cluster of this Dask scheduler, by its address or the file that it has written; needs the extra "
-        "batch.",
-        metavar="tcp://HOST:PORT|FILE",
-        unset="on this machine",
+    scheduler: str | None = again(
+        CommandOptions,
+        "scheduler",
+        help="Work on the cluster of this Dask scheduler, by its address or the file that it has written; needs the "
+        "extra batch.",
         section="Work",
     )
     jobs: int | None = option(

@@ -11,7 +11,7 @@ from diffim_decorr.cli.commands import Command, argument
 from diffim_decorr.cli.common import guarded_files, loading, say, skipped, tell, typed, warn
 from diffim_decorr.cli.config import config_option
 from diffim_decorr.cli.options import chosen, options_of
-from diffim_decorr.cli.pictures import check_pictures
+from diffim_decorr.cli.pictures import check_pictures, extra
 from diffim_decorr.cli.progress import progress_shown
 from diffim_decorr.errors import OptionError, OutputExistsError
 from diffim_decorr.options import CommandOptions, InputOptions, Options, OutputOptions
@@ -64,6 +64,11 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
         raise OptionError(
             "{plot} and {report} are of one exposure, not of {all_ext}; decorr qa OUT[IMAGE,2] makes them"
         )
+    if inputs.all_ext and command.scheduler:
+        raise OptionError("{scheduler} is for one large exposure, not for {all_ext}")
+    if command.scheduler:
+        with extra("batch"):
+            import distributed  # noqa: F401
     try:
         if command.snr:
             _check_maps(command.snr, [sci, tmpl, diff, *inputs.files], inputs, options, output)
@@ -75,7 +80,7 @@ def run(sci: str, tmpl: str, diff: str, **given: Any) -> None:
             path, record = decorrelate_files(
                 sci, tmpl, diff, inputs, options, output,
                 others=(command,), command=typed(), guarded=guarded_files(), psf_needed=command.snr is not None,
-                progress=progress,
+                scheduler=command.scheduler, progress=progress,
             )  # fmt: skip
     except OutputExistsError:
         if skipped(diff, output, command):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from diffim_decorr.engine.job import Job
 from diffim_decorr.engine.tile_work import TileWork
-from diffim_decorr.engine.tiles import FieldTiling, Tiling
+from diffim_decorr.engine.tiles import TileRow, Tiling
 from diffim_decorr.engine.workspace import Workspace
 from diffim_decorr.geometry import Box, divided
 
@@ -32,7 +32,7 @@ class FieldWork:
     def __init__(self, job: Job, window: tuple[int, int] | None = None) -> None:
         self._job = job
         self._boxes = [part.box for part in job.parts]
-        self.tiling = FieldTiling(job.shape, self._boxes, [part.halo for part in job.parts])
+        self.tiling = job.tiling
         workspace = Workspace()
         tilings = [
             self.tiling.tiling(k) if window is None else Tiling(window, part.halo) for k, part in enumerate(job.parts)
@@ -53,7 +53,7 @@ class FieldWork:
         else:
             self._works[part](tile, image, mask, variance)
 
-    def held(self, row: list[tuple[Box, int | None]]) -> list[Any]:
+    def held(self, row: TileRow) -> list[Any]:
         """As `Plane.held`, for all that is read for a row of tiles."""
         one_of_each = {part: tile for tile, part in row if part is not None}
         return [held for part, tile in one_of_each.items() for held in self._works[part].held(tile)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from threading import Event
 from typing import Any
 
 from numpy.typing import NDArray
 
+from diffim_decorr.engine.tiles import FieldTiling
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.absent import HUGE, Fill
 from diffim_decorr.images.background import NO_BACKGROUND, LocalBackground
@@ -18,11 +18,24 @@ from diffim_decorr.kernels.bank import KernelBank
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.plane_level import PlaneLevel
 
-__all__ = ("Input", "Job", "Part", "VariancePlane", "oversized_remark")
+__all__ = ("Input", "Job", "Part", "Sign", "VariancePlane", "oversized_remark")
 
 Array = NDArray[Any]
 
 _DYNAMIC_RANGE = 1e12  # in units of the noise, more than of any detector; double precision has four digits more
+
+
+class Sign:
+    """That something was seen, whichever thread has seen it; unlike an event of threads it goes to other processes."""
+
+    def __init__(self) -> None:
+        self._seen = False
+
+    def set(self) -> None:
+        self._seen = True
+
+    def is_set(self) -> bool:
+        return self._seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +64,7 @@ class Input:
     fills: tuple[Fill, ...]
     mask: Plane | None = None
     bits: int = 0
-    oversized: Event = field(default_factory=Event)
+    oversized: Sign = field(default_factory=Sign)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +161,7 @@ class Job:
     inputs: tuple[Input, ...] = ()
     background: LocalBackground = NO_BACKGROUND
     calibration: Mesh | None = None
-    oversized: Event = field(default_factory=Event)
+    oversized: Sign = field(default_factory=Sign)
 
     @property
     def largest(self) -> float:
@@ -159,6 +172,16 @@ class Job:
     def shape(self) -> tuple[int, int]:
         """(ny, nx)"""
         return self.image.shape
+
+    @property
+    def tiling(self) -> FieldTiling:
+        """How the image is cut into tiles."""
+        return FieldTiling(self.shape, [part.box for part in self.parts], [part.halo for part in self.parts])
+
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        """Those of pixels that are larger than any can be, in the image and in each of its inputs."""
+        return self.oversized, *(source.oversized for source in self.inputs)
 
 
 def oversized_remark(name: str) -> str:

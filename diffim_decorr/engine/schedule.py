@@ -7,13 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from diffim_decorr.engine.field_work import FieldWork
 from diffim_decorr.engine.job import Job
+from diffim_decorr.engine.rows import Rows
 from diffim_decorr.engine.sinks import Sink
-from diffim_decorr.engine.tiles import FieldTiling
+from diffim_decorr.engine.tiles import FieldTiling, TileRow
 from diffim_decorr.geometry import Box
 from diffim_decorr.threads import within_memory
 
@@ -37,7 +37,7 @@ class Work(Protocol):
     def __call__(self, tile: Box, part: int | None, image: Array, mask: Array, variance: Array) -> None:
         """Put the result's pixels into arrays of the tile's shape."""
 
-    def held(self, row: list[tuple[Box, int | None]]) -> list[Any]:
+    def held(self, row: TileRow) -> list[Any]:
         """As `Plane.held`, for all that is read for a row of tiles."""
 
 
@@ -59,7 +59,7 @@ def convolve_image(job: Job, sink: Sink, progress: Progress | None = None) -> No
 def work_on_tiles(work: Work, sink: Sink, threads: int, memory: int, progress: Progress | None = None) -> None:
     """Do to each tile what is to be done, in so many threads and bytes; see `convolve_image`."""
     tiles = list(work.tiling)
-    rows = _Rows(work, sink)
+    rows = Rows(work.tiling, sink, work.held)
     lock = threading.Lock()
     done = 0
 
@@ -95,41 +95,3 @@ def _workers(work: Work, sink: Sink, threads: int, memory: int) -> int:
     height, width = (max(end) for end in zip(*((t.shape[0], t.x1) for t, _ in work.tiling), strict=True))
     rows = 0 if sink.rows(0, 1) else 2 * height * width * _PIXEL
     return within_memory(threads, work.bytes_each, memory - work.bytes_kept - rows)
-
-
-class _Rows:
-    """Pixels of rows of tiles, kept until all tiles of a row are done; not safe without a lock."""
-
-    def __init__(self, work: Work, sink: Sink) -> None:
-        self._work = work
-        self._sink = sink
-        self._tiles = {row[0][0].y0: row for row in work.tiling.rows}
-        self._left = {y0: len(row) for y0, row in self._tiles.items()}
-        self._held: dict[int, Any] = {}
-        self._arrays: dict[int, tuple[Array, Array, Array]] = {}
-        self._free: list[tuple[Array, Array, Array]] = []
-
-    def arrays(self, tile: Box) -> tuple[Array, Array, Array]:
-        """Image, mask and variance of a tile's row."""
-        if tile.y0 not in self._arrays:
-            row = self._tiles[tile.y0]
-            self._held[tile.y0] = self._work.held(row)
-            self._arrays[tile.y0] = self._sink.rows(tile.y0, tile.y1) or self._buffers((tile.shape[0], row[-1][0].x1))
-        return self._arrays[tile.y0]
-
-    def _buffers(self, shape: tuple[int, int]) -> tuple[Array, Array, Array]:
-        fitting = next((k for k, free in enumerate(self._free) if free[0].shape == shape), None)
-        if fitting is not None:
-            return self._free.pop(fitting)
-        image, variance = (np.empty(shape, dtype=np.float32) for _ in range(2))
-        return image, np.empty(shape, dtype=np.int32), variance
-
-    def complete(self, tile: Box) -> bool:
-        """Note that a tile is done; whether its row is."""
-        self._left[tile.y0] -= 1
-        return self._left[tile.y0] == 0
-
-    def release(self, tile: Box) -> None:
-        """Let a row's arrays be used again, and its input go."""
-        del self._held[tile.y0]
-        self._free.append(self._arrays.pop(tile.y0))

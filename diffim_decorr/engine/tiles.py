@@ -13,7 +13,10 @@ import numpy as np
 from diffim_decorr.fft import good_size
 from diffim_decorr.geometry import Box, divided
 
-__all__ = ("FieldTiling", "Tiling")
+__all__ = ("FieldTiling", "TileRow", "Tiling")
+
+#: Tiles side by side, each with the number of the part that it lies in.
+TileRow = list[tuple[Box, int | None]]
 
 # Larger transforms waste fewer pixels on halos, smaller ones stay in the processor's cache.
 _SMALLEST_TILE, _LARGEST_TILE = 480, 864
@@ -86,7 +89,7 @@ class FieldTiling:
     def __init__(self, shape: tuple[int, int], boxes: Sequence[Box], halos: Sequence[int]) -> None:
         self._halos = tuple(halos)
         #: The tiles, row by row, and the number of the part that each lies in.
-        self.rows: list[list[tuple[Box, int | None]]] = []
+        self.rows: list[TileRow] = []
         for band in divided(Box(0, 0, shape[1], shape[0]), boxes):
             widest = max(self._halo(number) for _, number in band)
             first, end = band[0][0].y0, band[0][0].y1

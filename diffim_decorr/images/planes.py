@@ -17,11 +17,23 @@ from numpy.typing import NDArray
 from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
 
-__all__ = ("ArrayPlane", "ConstantPlane", "DerivedPlane", "FilePlane", "Identity", "Plane", "changed", "identity_of")
+__all__ = (
+    "ArrayPlane",
+    "ConstantPlane",
+    "DerivedPlane",
+    "FilePlane",
+    "Identity",
+    "Plane",
+    "changed",
+    "elsewhere",
+    "identity_of",
+    "is_same",
+)
 
 Array = NDArray[Any]
 
 _COLUMNS = 16
+_ANY_DEVICE = -1
 _KEPT = 1 << 25  # bytes of rows that nobody holds any more, and more of the widest images would be missed elsewhere
 _LEAST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
@@ -53,13 +65,23 @@ class Plane(ABC):
     def read_all(self) -> Array:
         return self.read(Box(0, 0, self.shape[1], self.shape[0]))
 
+    @property
+    def in_memory(self) -> str | None:
+        """What it is of if its pixels are in memory as a whole; None if windows are read where they are wanted."""
+        return None
+
 
 @final
 @dataclass(frozen=True, eq=False)
 class ArrayPlane(Plane):
-    """A plane in memory."""
+    """A plane in memory, and what it is of."""
 
     array: Array
+    name: str = "an array"
+
+    @property
+    def in_memory(self) -> str:
+        return self.name
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -135,6 +157,17 @@ def identity_of(file: int | str) -> Identity:
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
+def elsewhere(identity: Identity | None) -> Identity | None:
+    """The same for another process: on another machine the same file system has another number."""
+    return None if identity is None else (_ANY_DEVICE, *identity[1:])
+
+
+def is_same(file: int | str, identity: Identity) -> bool:
+    """Whether a file is the one that it was."""
+    device, *found = identity_of(file)
+    return tuple(found) == identity[1:] and identity[0] in (device, _ANY_DEVICE)
+
+
 def changed(path: str) -> InputError:
     """What is to be said of a file that is another one by now."""
     return InputError(f"{path}: has changed since it was opened")
@@ -189,7 +222,7 @@ class FilePlane(Plane):
             self.scale,
             self.zero,
             self.blank,
-            self.identity,
+            elsewhere(self.identity),
         )
 
     @property
@@ -258,7 +291,7 @@ class FilePlane(Plane):
     @contextmanager
     def _opened(self) -> Iterator[int]:
         with open(self.path, "rb", buffering=0) as file:
-            if self.identity is not None and identity_of(file.fileno()) != self.identity:
+            if self.identity is not None and not is_same(file.fileno(), self.identity):
                 raise changed(self.path)
             yield file.fileno()
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
-from diffim_decorr.images.planes import ArrayPlane, FilePlane, Identity, Plane, changed, identity_of
+from diffim_decorr.images.planes import ArrayPlane, FilePlane, Identity, Plane, changed, elsewhere, identity_of, is_same
 from diffim_decorr.io.structure import DTYPES, check_structure, unpack_hdus
 from diffim_decorr.memory import available
 
@@ -301,7 +301,7 @@ def image_plane(path: str, hdus: fits.HDUList, hdu: Any) -> Plane:
         return _CompressedPlane(os.path.join(os.getcwd(), path), index, extent, name, identity_of(path))
     if _is_packed(path):  # unpacked in memory, which is gone when the file is closed
         with damaged(name):
-            return ArrayPlane(_pixels(hdu))
+            return ArrayPlane(_pixels(hdu), name)
     return FilePlane(
         path=os.path.join(os.getcwd(), path),
         offset=hdu.fileinfo()["datLoc"],
@@ -354,11 +354,15 @@ class _CompressedPlane(Plane):
 
     def __reduce__(self) -> Any:
         # Another process unpacks it for itself.
-        return _CompressedPlane, (self._path, self._index, self._extent, self._name, self._identity)
+        return _CompressedPlane, (self._path, self._index, self._extent, self._name, elsewhere(self._identity))
 
     @property
     def shape(self) -> tuple[int, int]:
         return self._extent
+
+    @property
+    def in_memory(self) -> str:
+        return self._name
 
     def read(self, box: Box) -> Array:
         with self._lock:
@@ -368,7 +372,7 @@ class _CompressedPlane(Plane):
                         self._array = _pixels(hdus[self._index])
                     except Exception as error:  # the decoders have exceptions of their own
                         raise _damage(self._name, error) from error
-                if identity_of(self._path) != self._identity:
+                if not is_same(self._path, self._identity):
                     self._array = None
                     raise changed(self._path)
         return self._array[box.slices].copy()

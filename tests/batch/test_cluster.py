@@ -7,64 +7,20 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from astropy.table import Table
 
+from support.cluster import StartWorker, running_scheduler, wait_for
 from support.command import COMMAND, ENVIRONMENT, decorr
 from support.nights import content, make_night, outcomes_in, paths_of
 
 pytestmark = pytest.mark.slow
 
-_DASK = [sys.executable, "-m", "dask"]
-# Dask's own programs warn of themselves.
-_PLAIN = {key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"}
 
-
-def _wait(condition: Callable[[], Any], seconds: float = 90.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
-def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The file in which a scheduler says where it is."""
-    folder = tmp_path_factory.mktemp("scheduler")
-    file = folder / "scheduler.json"
-    line = [*_DASK, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file]
-    with subprocess.Popen(line, cwd=folder, env=_PLAIN, stderr=subprocess.DEVNULL) as process:
-        _wait(file.exists)
-        yield file
-        process.terminate()
-
-
-@pytest.fixture
-def workers(scheduler: Path, tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """Starts a worker."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start() -> subprocess.Popen[bytes]:
-        own = ["--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--no-dashboard", "--death-timeout", "60"]
-        place = tmp_path / f"w{len(started)}"
-        line = [*_DASK, "worker", "--scheduler-file", scheduler, "--local-directory", place, *own]
-        started.append(subprocess.Popen(line, cwd="/", env=_PLAIN, stderr=subprocess.DEVNULL))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.terminate()
-    for process in started:
-        process.wait(30)
-
-
-def test_a_night_on_a_cluster(scheduler: Path, workers: Any, tmp_path: Path) -> None:
+def test_a_night_on_a_cluster(scheduler: Path, workers: StartWorker, tmp_path: Path) -> None:
     """One of three workers is killed in the middle, another comes: every exposure is done, as on one machine."""
     night = tmp_path / "night"
     make_night(night, 14)
@@ -76,13 +32,13 @@ def test_a_night_on_a_cluster(scheduler: Path, workers: Any, tmp_path: Path) -> 
         line, cwd=night, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
         results = night / "night.results.jsonl"
-        _wait(lambda: results.exists() and len(results.read_bytes().splitlines()) >= 2)
+        wait_for(lambda: results.exists() and len(results.read_bytes().splitlines()) >= 2)
         os.kill(first.pid, signal.SIGKILL)
         workers()
         _, said = process.communicate(timeout=120)
     assert process.returncode == 5, said
     outputs = {f"{k}/out.fits" for k in range(14) if k != 5}
-    _wait(lambda: paths_of(night) - before == {"night.results.jsonl", "night.summary.ecsv"} | outputs, 20)
+    wait_for(lambda: paths_of(night) - before == {"night.results.jsonl", "night.summary.ecsv"} | outputs, 20)
     table = Table.read(night / "night.summary.ecsv")
     status = list(table["status"])
     assert status.pop(5) == "failed"
@@ -101,7 +57,7 @@ def test_a_night_on_a_cluster(scheduler: Path, workers: Any, tmp_path: Path) -> 
     assert {name: content(night / name) for name in outputs} == kept
 
 
-def test_limits_are_those_of_one_machine(scheduler: Path, workers: Any, tmp_path: Path) -> None:
+def test_limits_are_those_of_one_machine(scheduler: Path, workers: StartWorker, tmp_path: Path) -> None:
     night = tmp_path / "night"
     make_night(night, 2)
     workers()
@@ -129,19 +85,15 @@ def test_schedulers_that_are_not_there(tmp_path: Path, place: str, says: str) ->
 def test_a_scheduler_that_goes(tmp_path: Path) -> None:
     """Is said; what was done is not lost."""
     make_night(tmp_path, 3)
-    file = tmp_path / "s.json"
-    line = [*_DASK, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file]
-    with subprocess.Popen(line, env=_PLAIN, cwd=tmp_path, stderr=subprocess.DEVNULL) as scheduler:
-        _wait(file.exists)
-        with subprocess.Popen(
-            [*COMMAND, "batch", "night.csv", "--scheduler", "s.json", "--log", "log"], cwd=tmp_path, env=ENVIRONMENT,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        ) as process:  # fmt: skip
-            log = tmp_path / "log"
-            _wait(lambda: log.exists() and "at a time on s.json" in log.read_text())
-            time.sleep(1)
-            scheduler.kill()
-            _, said = process.communicate(timeout=120)
+    with running_scheduler(tmp_path / "s.json") as scheduler, subprocess.Popen(
+        [*COMMAND, "batch", "night.csv", "--scheduler", "s.json", "--log", "log"], cwd=tmp_path, env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        log = tmp_path / "log"
+        wait_for(lambda: log.exists() and "at a time on s.json" in log.read_text())
+        time.sleep(1)
+        scheduler.kill()
+        _, said = process.communicate(timeout=120)
     assert process.returncode == 1
     assert b"the scheduler is gone; the same command goes on from here" in said
     shutil.rmtree(tmp_path)

@@ -1,0 +1,52 @@
+"""Getting hold of a cluster of Dask by its scheduler: the only file that connects to one."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from diffim_decorr.errors import UsageError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ("client_of",)
+
+
+@contextmanager
+def client_of(scheduler: str, **settings: Any) -> Iterator[Client]:
+    """A client of a scheduler.
+
+    Parameters
+    ----------
+    scheduler
+        Its address, or the file that it has written about itself.
+    **settings
+        What Dask's client is told besides.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be reached.
+    ModuleNotFoundError
+        If Dask is not installed.
+    """
+    try:
+        from distributed import Client
+    except ModuleNotFoundError as error:
+        text = f"{error.name} is missing; pip install 'diffim-decorr[batch]' installs it"
+        raise ModuleNotFoundError(text, name=error.name) from error
+    place = {"address": scheduler} if "://" in scheduler else {"scheduler_file": scheduler}
+    if "scheduler_file" in place and not os.path.isfile(scheduler):
+        raise UsageError(f"--scheduler {scheduler}: is neither an address, as tcp://host:8786, nor a file")
+    # What matters of what it says turns up as an error.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    try:
+        client = Client(**place, **settings, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--scheduler {scheduler}: cannot be reached: {' '.join(str(error).split())}") from error
+    with client:
+        yield client
