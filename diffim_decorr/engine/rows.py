@@ -37,22 +37,24 @@ class Rows:
         self._left = {y0: len(row) for y0, row in self._tiles.items()}
         self._held: dict[int, Any] = {}
         self._arrays: dict[int, tuple[Array, Array, Array]] = {}
-        self._free: list[tuple[Array, Array, Array]] = []
+        self._largest = max(row[0][0].shape[0] * row[-1][0].x1 for row in self._tiles.values())
+        self._lent: dict[int, Array] = {}
+        self._free: list[Array] = []
 
     def arrays(self, tile: Box) -> tuple[Array, Array, Array]:
         """Image, mask and variance of a tile's row."""
         if tile.y0 not in self._arrays:
             row = self._tiles[tile.y0]
             self._held[tile.y0] = self._hold(row)
-            self._arrays[tile.y0] = self._sink.rows(tile.y0, tile.y1) or self._buffers((tile.shape[0], row[-1][0].x1))
+            shape = tile.shape[0], row[-1][0].x1
+            self._arrays[tile.y0] = self._sink.rows(tile.y0, tile.y1) or self._buffers(tile.y0, shape)
         return self._arrays[tile.y0]
 
-    def _buffers(self, shape: tuple[int, int]) -> tuple[Array, Array, Array]:
-        fitting = next((k for k, free in enumerate(self._free) if free[0].shape == shape), None)
-        if fitting is not None:
-            return self._free.pop(fitting)
-        image, variance = (np.empty(shape, dtype=np.float32) for _ in range(2))
-        return image, np.empty(shape, dtype=np.int32), variance
+    def _buffers(self, y0: int, shape: tuple[int, int]) -> tuple[Array, Array, Array]:
+        """Room for a row: that of one that is done, or else as much as any row takes, for heights differ by a pixel."""
+        lent = self._lent[y0] = self._free.pop() if self._free else np.empty((3, self._largest), np.float32)
+        image, mask, variance = (plane[: shape[0] * shape[1]].reshape(shape) for plane in lent)
+        return image, mask.view(np.int32), variance
 
     def complete(self, tile: Box) -> bool:
         """Note that a tile is done; whether its row is."""
@@ -61,5 +63,6 @@ class Rows:
 
     def release(self, tile: Box) -> None:
         """Let a row's arrays be used again, and its input go."""
-        del self._held[tile.y0]
-        self._free.append(self._arrays.pop(tile.y0))
+        del self._held[tile.y0], self._arrays[tile.y0]
+        if tile.y0 in self._lent:
+            self._free.append(self._lent.pop(tile.y0))
