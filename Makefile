@@ -14,7 +14,7 @@ PYTEST_ARGS ?=
 BENCH = $(if $(AGAINST),--against '$(AGAINST)') $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow fuzz faults lint docs docs-links dist tables regression regression-record bench bench-full detection calibration clean
+.PHONY: help demo test test-slow fuzz faults lint docs docs-links dist tables regression regression-record bench bench-full detection noise calibration clean
 
 help:
 	@echo 'make demo               simulate an exposure pair, decorrelate its difference, draw demo/demo.png'
@@ -32,6 +32,7 @@ help:
 	@echo 'make bench AGAINST=REV  timings and pixels of this tree against an earlier commit; ARGS=… takes any option of'
 	@echo '                        benchmarks/run.py, such as --only real'
 	@echo 'make detection          false and true detections before and after, written to docs/detection.md'
+	@echo 'make noise              noise models on resampled noise, judged on other noise, written to docs/evidence/noise.md'
 	@echo 'make calibration        verdicts and figures on perfect noise, written to docs/calibration.md'
 	@echo 'make clean              remove .venv and whatever the above wrote'
 
@@ -100,6 +101,9 @@ bench-full: $(INSTALLED)
 
 detection: $(INSTALLED)
 	$(BIN)/python benchmarks/detection/run.py
+
+noise: $(INSTALLED)
+	$(BIN)/python benchmarks/local_noise.py
 
 calibration: $(INSTALLED)
 	$(BIN)/python benchmarks/calibration.py

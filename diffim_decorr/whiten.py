@@ -33,6 +33,7 @@ Array = NDArray[Any]
 
 # A constant ψ is worth a warning where it is wrong by more than this, in units of the noise.
 _NOTABLE_VARIATION = 0.02
+_NOTABLE_LOSS = 1e-3  # share of Σψ² that was cut off
 # Local noise is modelled as if it were the same all over the few pixels of ψ, which is not better than this.
 _LOCAL_TOLERANCE, _NOTABLE_ERROR = 2e-2, 5e-2
 # What a first ψ left is whitened as well if it stands out of its statistical error by this factor.
@@ -167,6 +168,12 @@ def remarks_of(
                 f"the decorrelation kernel varies over the field by up to {varies:.1%} of the noise; "
                 "--spatial follows it"
             )
+    lost = max(part.energy_lost for part in decorrelation.parts)
+    if options.half_width is None and lost > _NOTABLE_LOSS:
+        yield (
+            "the image is too small to measure all of the decorrelation kernel on: it was cut to a half width of "
+            f"{decorrelation.psi.shape[0] // 2} pixels, which leaves out {lost:.1%} of its energy"
+        )
     if decorrelation.frequencies_limited:
         yield (
             f"the gain was limited to {options.max_gain:g} "

@@ -49,6 +49,8 @@ Array = NDArray[Any]
 _SIMPLIFIED = 0.2
 # Share of the tolerance that there always is for coefficients between the knots of the noise ratio.
 _BILINEAR = 0.3
+# What part of the image a ψ may be wide, on either side, that comes from noise measured on it.
+_SHARE_OF_IMAGE = 6
 # At how many places the error is measured in the end.
 _CHECKED = 16
 # Steps of progress for each part of the field.
@@ -201,7 +203,7 @@ def build_decorrelation(
         ratios, error = ratio_nodes(low, high, tolerance)
         constant = all(kernel.is_constant for kernel in own) and not math.isfinite(noise.period)
         probes = probes_of(box, np.unique([low, high]), constant, noise.period)
-        support = support_of(own, noise, recipe or Recipe(), probes, tolerance, threads)
+        support = support_of(own, noise, recipe or Recipe(), probes, tolerance, threads, min(shape) // _SHARE_OF_IMAGE)
         step(0.2)
         if constant and len(ratios) == 1:
             parts.append(_constant(support, ratios, box, error))

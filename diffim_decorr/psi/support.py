@@ -104,9 +104,19 @@ class _Tails:
 
 
 def support_of(
-    inputs: Sequence[SpatialKernel], noise: NoiseField, recipe: Recipe, probes: Nodes, tolerance: float, threads: int
+    inputs: Sequence[SpatialKernel],
+    noise: NoiseField,
+    recipe: Recipe,
+    probes: Nodes,
+    tolerance: float,
+    threads: int,
+    widest: int | None = None,
 ) -> Support:
-    """A grid on which ψ does not wrap, and the half-widths of ψ and of the variance kernels."""
+    """A grid on which ψ does not wrap, and the half-widths of ψ and of the variance kernels.
+
+    Where the noise was measured, ψ has no more than the widest of half-widths: it is not known better, and what reaches
+    across the image leaves no pixel that owes nothing to its edge.
+    """
     kernels = max(max(kernel.shape) for kernel in inputs)
     size = good_size(max(64, 2 * kernels, 4 * (recipe.half_width or 0)))
     largest = max(size, good_size(max(_LARGEST_GRID, 3 * kernels)))
@@ -120,6 +130,8 @@ def support_of(
             # A bound relative to Σψ = 1 would ask too much of a ψ that amplifies much more than it keeps.
             sharpening = measured or bool(tails.absolute[0] > _SHARP)
             half_width = recipe.half_width or _half_width(tails, sharpening, tolerance)
+            if measured and widest is not None and recipe.half_width is None:
+                half_width = min(half_width, max(widest, kernels // 2))
             reach = _first_below(tails.squares, _SQUARES_TAIL * min(tolerance, VARIANCE_TOLERANCE))
             # Beyond three eighths of the grid the tails of neighbouring periods would add up: they fall exponentially,
             # so that there, where what is left is negligible already, the next period adds next to nothing.

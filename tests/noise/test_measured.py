@@ -205,3 +205,16 @@ def test_chance_on_half_of_a_small_image_is_not_whitened(seed: int) -> None:
     result = decorrelate(*inputs, difference, kernel, noise="measured", threads=1)
     assert result.record.noise.residual_max_abs_rho is None
     assert result.record.psi.half_width < 60
+
+
+@pytest.mark.parametrize(("side", "cut"), [(80, True), (200, False)])
+def test_psi_does_not_reach_across_a_small_image(side: int, cut: bool) -> None:
+    """What its noise asks for is not known better: and a ψ as wide as the image flags all of it as edge."""
+    kernel, rng = gaussian(11, 1.3), np.random.default_rng(1)
+    science, template = (gaussian_filter(image, 0.8, mode="wrap") for image in rng.standard_normal((2, side, side)))
+    inputs = Exposure(science, float(science.var())), Exposure(template, float(template.var()))
+    result = decorrelate(*inputs, Exposure(science - convolved(template, kernel)), kernel, noise="measured", threads=1)
+    assert result.record.psi.half_width <= side // 6
+    assert any("too small to measure all of the decorrelation kernel" in text for text in result.warnings) == cut
+    edge = result.exposure.mask_planes["EDGE"]
+    assert np.mean(result.exposure.mask & (1 << edge) == 0) > 0.4
