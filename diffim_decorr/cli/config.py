@@ -17,6 +17,7 @@ from diffim_decorr.cli.failures import Telling
 from diffim_decorr.cli.options import chosen, options_of
 from diffim_decorr.declare import by_section, unknown_name
 from diffim_decorr.errors import UsageError
+from diffim_decorr.io.toml_files import read_toml
 from diffim_decorr.options import WARP, OutputOptions
 
 __all__ = ("CONFIGURED", "config", "config_option")
@@ -29,17 +30,7 @@ def _load(ctx: click.Context, _param: click.Parameter, path: str | None) -> str 
     """Make the file's entries the defaults of the command's options."""
     if path is None:
         return None
-    import tomllib  # which most runs have no use for
-
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        raise UsageError(f"{path}: is not a regular file")
-    try:
-        with open(path, "rb") as file:
-            entries = tomllib.load(file)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not a TOML file: {error}") from error
+    entries = read_toml(path, UsageError)
     options = {
         option.lstrip("-"): (parameter, option in parameter.secondary_opts)
         for parameter in ctx.command.params

@@ -25,6 +25,7 @@ from diffim_decorr.difference.contributions import Contribution
 from diffim_decorr.errors import InputError
 from diffim_decorr.io.exposures import load_exposure
 from diffim_decorr.io.kernels.registry import load_kernel
+from diffim_decorr.io.toml_files import read_toml
 from diffim_decorr.io.warps import read_warp
 from diffim_decorr.options import Side
 
@@ -72,15 +73,7 @@ def input_files(path: str | os.PathLike[str]) -> list[str]:
 
 def _entries(path: str) -> Iterator[tuple[Side, int, dict[str, Any]]]:
     """Side, number on that side and keys of each image."""
-    import tomllib  # which most runs have no use for
-
-    try:
-        with open(path, "rb") as file:
-            content = tomllib.load(file)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a TOML file: {error}") from error
+    content = read_toml(path, InputError)
     sides: tuple[Side, Side] = ("science", "template")
     unknown = set(content) - set(sides)
     if unknown:
