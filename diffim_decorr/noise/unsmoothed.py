@@ -8,8 +8,8 @@ smoothing is as well, with its sub-pixel phase, and a few such steps can be made
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -74,72 +74,9 @@ def _smoothing(correlation: Array) -> Array:
     return cut
 
 
-@final
 @dataclass(frozen=True, eq=False)
-class UnsmoothedVariance(Plane):
-    """A variance plane V as it was before it was smoothed: 2 V - h² ⊗ V, between half and twice of V.
-
-    Values that are not above 0 and finite stay, and take no part.
-
-    Parameters
-    ----------
-    plane
-        V.
-    weights
-        h² (2 m + 1, 2 m + 1), with a sum of 1.
-    """
-
-    plane: Plane
-    weights: Array
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.plane.shape
-
-    def read(self, box: Box) -> Array:
-        reach = len(self.weights) // 2
-        ny, nx = self.shape
-        wider = Box(
-            max(box.x0 - reach, 0), max(box.y0 - reach, 0), min(box.x1 + reach, nx), min(box.y1 + reach, ny)
-        )  # fmt: skip
-        pixels = self.plane.read(wider)
-        known = np.isfinite(pixels) & (pixels > 0)
-        own = np.s_[box.y0 - wider.y0 : box.y1 - wider.y0, box.x0 - wider.x0 : box.x1 - wider.x0]
-        result: Array = pixels[own].astype(np.float64 if pixels.dtype.kind != "f" else pixels.dtype)
-        steep = _steep(pixels, known)
-        if not steep.any():
-            return result
-        from scipy.ndimage import maximum_filter  # which takes long to import, and most runs do without
-
-        rows, columns = np.nonzero((maximum_filter(steep, 2 * reach + 1) & known)[own])
-        values = pixels.astype(np.float64)
-        values = np.pad(np.where(known, values, 0), reach)
-        known = np.pad(known, reach)
-        width = values.shape[1]
-        first = (rows + own[0].start) * width + columns + own[1].start
-        smooth, total = np.zeros(len(rows)), np.zeros(len(rows))
-        flat, present = values.ravel(), known.ravel()
-        for (j, i), weight in np.ndenumerate(self.weights):
-            there = first + (j * width + i)
-            smooth += weight * flat[there]
-            total += weight * present[there]
-        before = flat[first + reach * (width + 1)]
-        result[rows, columns] = np.clip(2 * before - smooth / total, before / _LARGEST, before * _LARGEST)
-        return result
-
-    def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
-        # Samples tell the level, which smoothing leaves as it is.
-        return self.plane.read_every(box, steps)
-
-    def held(self, y0: int, y1: int) -> Any:
-        reach = len(self.weights) // 2
-        return self.plane.held(max(y0 - reach, 0), min(y1 + reach, self.shape[0]))
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class UnsmoothedByPhase(Plane):
-    """A variance plane as it was before a known resampling smoothed it, between a quarter and four times of what it is.
+class _Unsmoothed(Plane):
+    """A variance plane as it was before it was smoothed, where it is steep.
 
     Values that are not above 0 and finite stay, and take no part.
 
@@ -147,41 +84,113 @@ class UnsmoothedByPhase(Plane):
     ----------
     plane
         The variances, with the level that they had before.
-    response
-        By what the image was resampled.
     """
 
     plane: Plane
-    response: Response
 
     @property
     def shape(self) -> tuple[int, int]:
         return self.plane.shape
 
-    @cached_property
+    @property
+    @abstractmethod
     def _reach(self) -> int:
-        return int(self.response.smoothing.shape[1]) // 2
+        """How far a pixel was smoothed."""
+
+    @property
+    @abstractmethod
+    def _margin(self) -> int:
+        """How far away pixels are that matter for what one was before."""
+
+    @abstractmethod
+    def _before(self, values: Array, known: Array, where: Array, box: Box) -> Array:
+        """What some of the pixels of a box were before, from values that are 0 where none is known."""
 
     def read(self, box: Box) -> Array:
-        wider = box.grown(_KNOWN_STEPS * self._reach).clipped(self.shape)
+        wider = box.grown(self._margin).clipped(self.shape)
         pixels = self.plane.read(wider)
-        own = np.s_[box.y0 - wider.y0 : box.y1 - wider.y0, box.x0 - wider.x0 : box.x1 - wider.x0]
+        own = box.shifted(-wider.x0, -wider.y0).slices
         result: Array = pixels[own].astype(np.float64 if pixels.dtype.kind != "f" else pixels.dtype)
         known = np.isfinite(pixels) & (pixels > 0)
         steep = _steep(pixels, known)
         if not steep.any():
             return result
-        from scipy.ndimage import maximum_filter
+        from scipy.ndimage import maximum_filter  # which takes long to import, and most runs do without
 
-        changed = (maximum_filter(steep, 2 * self._reach + 3) & known)[own]
-        if not changed.any():
-            return result
-        before = self._before(np.where(known, pixels, 0).astype(np.float64), known, wider)[own]
-        np.copyto(result, before, where=changed)
+        where = np.zeros(known.shape, dtype=bool)
+        where[own] = (maximum_filter(steep, 2 * self._reach + 1) & known)[own]
+        if where.any():
+            values = np.where(known, pixels, 0).astype(np.float64)
+            result[where[own]] = self._before(values, known, where, wider)
         return result
 
-    def _before(self, values: Array, known: Array, box: Box) -> Array:
-        """What it takes for the smoothing to make values of it."""
+    def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
+        # Samples tell the level, which smoothing leaves as it is.
+        return self.plane.read_every(box, steps)
+
+    def held(self, y0: int, y1: int) -> Any:
+        return self.plane.held(max(y0 - self._margin, 0), min(y1 + self._margin, self.shape[0]))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class UnsmoothedVariance(_Unsmoothed):
+    """A variance plane V as it was before it was smoothed: 2 V - h² ⊗ V, between half and twice of V.
+
+    Parameters
+    ----------
+    weights
+        h² (2 m + 1, 2 m + 1), with a sum of 1.
+    """
+
+    weights: Array
+
+    @property
+    def _reach(self) -> int:
+        return len(self.weights) // 2
+
+    @property
+    def _margin(self) -> int:
+        return self._reach
+
+    def _before(self, values: Array, known: Array, where: Array, box: Box) -> Array:
+        reach = self._reach
+        rows, columns = np.nonzero(where)
+        flat, present = (np.pad(image, reach).ravel() for image in (values, known))
+        width = values.shape[1] + 2 * reach
+        first = rows * width + columns
+        smooth, total = np.zeros(len(rows)), np.zeros(len(rows))
+        for (j, i), weight in np.ndenumerate(self.weights):
+            there = first + (j * width + i)
+            smooth += weight * flat[there]
+            total += weight * present[there]
+        own = flat[first + reach * (width + 1)]
+        before: Array = np.clip(2 * own - smooth / total, own / _LARGEST, own * _LARGEST)
+        return before
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class UnsmoothedByPhase(_Unsmoothed):
+    """A variance plane as it was before a known resampling smoothed it, between a quarter and four times of what it is.
+
+    Parameters
+    ----------
+    response
+        By what the image was resampled.
+    """
+
+    response: Response
+
+    @property
+    def _reach(self) -> int:
+        return int(self.response.smoothing.shape[1]) // 2 + 1
+
+    @property
+    def _margin(self) -> int:
+        return _KNOWN_STEPS * self._reach
+
+    def _before(self, values: Array, known: Array, where: Array, box: Box) -> Array:
         x, y = np.arange(box.x0, box.x1, dtype=float), np.arange(box.y0, box.y1, dtype=float)
         across, down = (self.response.smoothing_at(phase) for phase in self.response.phases_on(x, y))
         total = 1.0 if known.all() else np.maximum(_smoothed(known.astype(float), across, down), _FAINTEST)
@@ -189,14 +198,9 @@ class UnsmoothedByPhase(Plane):
         for _ in range(_KNOWN_STEPS):
             before = before + values - _smoothed(before, across, down) / total
             before *= known
-        return np.clip(before, values / _KNOWN_LARGEST, values * _KNOWN_LARGEST)
-
-    def read_every(self, box: Box, steps: tuple[int, int]) -> Array:
-        return self.plane.read_every(box, steps)
-
-    def held(self, y0: int, y1: int) -> Any:
-        reach = _KNOWN_STEPS * self._reach
-        return self.plane.held(max(y0 - reach, 0), min(y1 + reach, self.shape[0]))
+        own = values[where]
+        limited: Array = np.clip(before[where], own / _KNOWN_LARGEST, own * _KNOWN_LARGEST)
+        return limited
 
 
 def _smoothed(values: Array, across: Array, down: Array) -> Array:
