@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from diffim_decorr.errors import InputError
 from diffim_decorr.geometry import Box
 from diffim_decorr.images.planes import ArrayPlane, FilePlane, Identity, Plane, changed, elsewhere, identity_of, is_same
-from diffim_decorr.io.structure import DTYPES, check_structure, unpack_hdus
+from diffim_decorr.io.structure import DTYPES, check_structure, too_large, unpack_hdus
 from diffim_decorr.memory import available
 
 __all__ = (
@@ -52,6 +52,8 @@ _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2"}
 _NOT_UNPACKED = {b"\x1f\x9d": "compress", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz"}
 # What is unpacked is in memory as it is in the file, as astropy reads it, and as pixels.
 _COPIES = 3
+# So often are the pixels of a tile of a tile-compressed image in memory while it is unpacked.
+_TILE_COPIES = 5
 _LONGEST_ENTRY = 200  # bytes of a name in an archive of numpy
 
 
@@ -253,6 +255,8 @@ def read_array(hdus: fits.HDUList, hdu: Any, name: str) -> Array:
     """
     if not shape_of(hdu):
         raise InputError(f"{name}: holds no image")
+    if isinstance(hdu, fits.CompImageHDU):
+        _refuse_too_large(name, _unpacked_bytes(hdu, name))
     with damaged(name):
         array = np.array(hdu.data, dtype=np.float64)
     while array.ndim > 2 and len(array) == 1:
@@ -298,7 +302,9 @@ def image_plane(path: str, hdus: fits.HDUList, hdu: Any) -> Plane:
             raise InputError(f"{name}: damaged FITS file ({key} = {value!r} is not a number)")
     if isinstance(hdu, fits.CompImageHDU):
         index = next(k for k, other in enumerate(hdus) if other is hdu)
-        return _CompressedPlane(os.path.join(os.getcwd(), path), index, extent, name, identity_of(path))
+        size = _unpacked_bytes(hdu, name)
+        _refuse_too_large(name, size)
+        return _CompressedPlane(os.path.join(os.getcwd(), path), index, extent, name, size, identity_of(path))
     if _is_packed(path):  # unpacked in memory, which is gone when the file is closed
         with damaged(name):
             return ArrayPlane(_pixels(hdu), name)
@@ -332,6 +338,26 @@ def _is_packed(path: str) -> bool:
         return _packing(file.read(6)) is not None
 
 
+def _unpacked_bytes(hdu: Any, name: str) -> int:
+    """What it takes to unpack a tile-compressed image: its pixels, its largest tile, and what is in the file."""
+    header = hdu.header
+    with damaged(name):
+        each = np.dtype(DTYPES[header["BITPIX"]]).itemsize
+        if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0:
+            each = max(each, 4 if each <= 2 else 8)
+        # Older versions of astropy do not tell; a row is what most have.
+        tile = math.prod(map(int, getattr(hdu, "tile_shape", hdu.shape[-1:])))
+        pixels: int = math.prod(map(int, hdu.shape)) + _TILE_COPIES * tile
+        return each * pixels + int(hdu.fileinfo()["datSpan"])
+
+
+def _refuse_too_large(name: str, size: int) -> None:
+    """See that there is memory before it is taken: a few bytes of a header may ask for any."""
+    most = 1e6 * (available() or math.inf)
+    if size > most:
+        raise too_large(name, size, most)
+
+
 def _pixels(hdu: Any) -> Array:
     """The pixels of a 2-D image in native byte order."""
     data = np.asarray(hdu.data)
@@ -343,18 +369,28 @@ def _pixels(hdu: Any) -> Array:
 class _CompressedPlane(Plane):
     """A tile-compressed image, decompressed when it is first read."""
 
-    def __init__(self, path: str, index: int, extent: tuple[int, int], name: str, identity: Identity) -> None:
+    def __init__(
+        self, path: str, index: int, extent: tuple[int, int], name: str, size: int, identity: Identity
+    ) -> None:
         self._path = path
         self._index = index
         self._extent = extent
         self._name = name
+        self._size = size
         self._identity = identity
         self._lock = threading.Lock()
         self._array: Array | None = None
 
     def __reduce__(self) -> Any:
         # Another process unpacks it for itself.
-        return _CompressedPlane, (self._path, self._index, self._extent, self._name, elsewhere(self._identity))
+        return _CompressedPlane, (
+            self._path,
+            self._index,
+            self._extent,
+            self._name,
+            self._size,
+            elsewhere(self._identity),
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -367,6 +403,8 @@ class _CompressedPlane(Plane):
     def read(self, box: Box) -> Array:
         with self._lock:
             if self._array is None:
+                # Others may have been unpacked since it was opened.
+                _refuse_too_large(self._name, self._size)
                 with open_fits(self._path) as hdus:
                     try:
                         self._array = _pixels(hdus[self._index])

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from diffim_decorr.errors import InputError
 
-__all__ = ("BLOCK", "DTYPES", "check_structure", "unpack_hdus")
+__all__ = ("BLOCK", "DTYPES", "check_structure", "too_large", "unpack_hdus")
 
 DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 BLOCK = 2880
@@ -48,6 +48,14 @@ def check_structure(path: str, file: BinaryIO) -> None:
         index += 1
 
 
+def too_large(name: str, size: float, most: float) -> InputError:
+    """What is to be said of something that takes more bytes when it is unpacked than there are."""
+    return InputError(
+        f"{name}: takes {size * 1e-9:.3g} GB of memory when it is unpacked, and {most * 1e-9:.3g} GB can be had: "
+        "uncompress it beforehand"
+    )
+
+
 def unpack_hdus(path: str, packed: BinaryIO, most: float) -> BytesIO:
     """Read the HDUs of a file that is unpacked meanwhile, and nothing that comes after them.
 
@@ -73,10 +81,7 @@ def unpack_hdus(path: str, packed: BinaryIO, most: float) -> BytesIO:
             break
         length = _extent(header, f"{path}[{index}]")[1]
         if content.tell() + length > most:
-            raise InputError(
-                f"{path}: takes {(content.tell() + length) * 1e-9:.3g} GB of memory when it is unpacked, and "
-                f"{most * 1e-9:.3g} GB can be had: uncompress it beforehand"
-            )
+            raise too_large(path, content.tell() + length, most)
         left = length + -length % BLOCK
         while left and (piece := packed.read(min(left, _PIECE))):
             content.write(piece)
