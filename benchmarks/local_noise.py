@@ -216,7 +216,7 @@ def written(side: int, seeds: tuple[int, ...], processes: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--side", type=int, default=512, help="of the images, in pixels")
+    parser.add_argument("--side", type=int, default=768, help="of the images, in pixels")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="of the noise")
     parser.add_argument("--processes", type=int, default=2, help="at a time")
     parser.add_argument("--only", default="", help="cases with this in their name")

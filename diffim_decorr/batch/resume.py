@@ -16,7 +16,7 @@ from diffim_decorr.io.fingerprint import fingerprint, modified
 from diffim_decorr.io.hdus import open_fits, split_spec
 from diffim_decorr.io.output.cards import card_of
 from diffim_decorr.io.output.provenance import option_cards
-from diffim_decorr.run import at_exposure, files_read
+from diffim_decorr.reading import at_exposure, files_read
 
 __all__ = ("why_again",)
 
