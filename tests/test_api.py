@@ -69,7 +69,7 @@ def test_options_are_named_as_on_the_command_line() -> None:
         for plane in ("variance", "noise", "weight", "mask", "noise_image")
     }
     written = {"output", "config", "overwrite", "json", "quiet", "verbose", "strict", "diff_mask", "layout", "all_ext"}
-    written |= {"skip_existing", "plot", "report", "write_background", "snr"}
+    written |= {"skip_existing", "plot", "report", "write_background", "snr", "scheduler"}
     assert command - survey - written == fields
 
 
