@@ -33,6 +33,8 @@ help:
 	@echo '                        benchmarks/run.py, such as --only real'
 	@echo 'make detection          false and true detections before and after, written to docs/detection.md'
 	@echo 'make noise              noise models on resampled noise, judged on other noise, written to docs/evidence/noise.md'
+	@echo 'make detection          false and true detections before and after, sources injected into real pairs, fluxes at steps of'
+	@echo '                        the depth: written to docs/detection.md'
 	@echo 'make calibration        verdicts and figures on perfect noise, written to docs/calibration.md'
 	@echo 'make clean              remove .venv and whatever the above wrote'
 
