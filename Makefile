@@ -31,7 +31,6 @@ help:
 	@echo 'make bench, bench-full  timings, written to docs/benchmarks.md; the second on images of up to 16384² pixels, too'
 	@echo 'make bench AGAINST=REV  timings and pixels of this tree against an earlier commit; ARGS=… takes any option of'
 	@echo '                        benchmarks/run.py, such as --only real'
-	@echo 'make detection          false and true detections before and after, written to docs/detection.md'
 	@echo 'make noise              noise models on resampled noise, judged on other noise, written to docs/evidence/noise.md'
 	@echo 'make detection          false and true detections before and after, sources injected into real pairs, fluxes at steps of'
 	@echo '                        the depth: written to docs/detection.md'
