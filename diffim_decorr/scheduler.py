@@ -1,19 +1,20 @@
-"""Getting hold of a cluster of Dask by its scheduler: the only file that connects to one."""
+"""A cluster of Dask, by its scheduler: the only file that connects to one and hands work to it."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from diffim_decorr.errors import UsageError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
-__all__ = ("client_of",)
+__all__ = ("client_of", "submitted")
 
 
 @contextmanager
@@ -50,3 +51,22 @@ def client_of(scheduler: str, **settings: Any) -> Iterator[Client]:
         raise UsageError(f"--scheduler {scheduler}: cannot be reached: {' '.join(str(error).split())}") from error
     with client:
         yield client
+
+
+class _Call(NamedTuple):
+    """A call that is made when it is unpacked."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+    def __reduce__(self) -> Any:
+        return self.function, self.arguments
+
+
+def submitted(client: Client, function: Callable[..., Any], *arguments: Any) -> Future:
+    """Have a worker call a function of ours.
+
+    A worker that cannot import it says so by an ImportError of the task. Given the function as Dask gives it, it would
+    end without a word to us, and others would be waited for.
+    """
+    return client.submit(pickle.loads, pickle.dumps(_Call(function, arguments)), pure=False)

@@ -23,7 +23,7 @@ from diffim_decorr._version import __version__
 from diffim_decorr.batch.pool import Limits, Pool
 from diffim_decorr.batch.tasks import Task
 from diffim_decorr.batch.work import failure
-from diffim_decorr.scheduler import client_of
+from diffim_decorr.scheduler import client_of, submitted
 
 __all__ = ("Cluster", "connected")
 
@@ -67,7 +67,7 @@ class Cluster:
             future.release()
 
     def _submit(self, task: Task, by_key: dict[str, Task]) -> Any:
-        future = self._client.submit(_work, task.tree(), asdict(self._limits), os.getcwd(), __version__, pure=False)
+        future = submitted(self._client, _work, task.tree(), asdict(self._limits), os.getcwd(), __version__)
         by_key[future.key] = task
         return future
 
@@ -81,6 +81,9 @@ class Cluster:
         if isinstance(error, KilledWorker):
             text = "the workers that had it died, one after the other"
             return failure(task, "crash", text) | {"attempts": 1, "seconds": None, "memory": None}
+        if isinstance(error, ImportError):
+            text = f"a worker has no decorr {__version__} ({error})"
+            return failure(task, "usage", text) | {"attempts": 1, "seconds": None, "memory": None}
         return failure(task, "internal", f"{type(error).__name__}: {error}") | {
             "attempts": 1, "seconds": None, "memory": None,
         }  # fmt: skip

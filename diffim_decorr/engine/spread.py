@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from diffim_decorr.engine.sinks import Sink
 from diffim_decorr.engine.tiles import TileRow
 from diffim_decorr.errors import InputError, UsageError
 from diffim_decorr.images.planes import Plane
-from diffim_decorr.scheduler import client_of
+from diffim_decorr.scheduler import client_of, submitted
 from diffim_decorr.threads import serial_blas
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ class Spread:
         begun: deque[tuple[TileRow, Future]] = deque()
         while True:
             for piece in islice(waiting, max(0, _AHEAD * self._threads - len(begun))):
-                task = pickle.dumps(_Task((__version__, sent, pickle.dumps(piece))))
-                begun.append((piece, self._client.submit(pickle.loads, task, pure=False)))
+                begun.append((piece, submitted(self._client, _work, __version__, sent, pickle.dumps(piece))))
             if not begun:
                 break
             piece, future = begun.popleft()
@@ -188,16 +187,6 @@ def _prepared(sent: bytes) -> tuple[Job, FieldWork]:
     """A job and what is known to do it, on a worker, for as long as no other job comes."""
     job: Job = pickle.loads(sent)
     return job, FieldWork(job)
-
-
-class _Task(NamedTuple):
-    """Work on tiles as something that does itself when it is unpacked: a worker without decorr, which could not take
-    a function of ours and would end, says what is missing."""
-
-    arguments: tuple[str, bytes, bytes]
-
-    def __reduce__(self) -> Any:
-        return _work, self.arguments
 
 
 def _work(version: str, sent: bytes, sent_piece: bytes) -> _Done:

@@ -66,6 +66,18 @@ def test_limits_are_those_of_one_machine(scheduler: Path, workers: StartWorker, 
     assert done.stderr.count("it took longer than 0.001 s (--time-limit)") == 2
 
 
+def test_workers_without_decorr(scheduler: Path, workers: StartWorker, tmp_path: Path) -> None:
+    """Of the same name, but without what it takes; nobody waits for them."""
+    night = tmp_path / "night"
+    make_night(night, 2)
+    (tmp_path / "other" / "diffim_decorr").mkdir(parents=True)
+    (tmp_path / "other" / "diffim_decorr" / "__init__.py").touch()
+    workers(path=tmp_path / "other")
+    done = decorr(night, "batch", "night.csv", "--scheduler", scheduler, "-q")
+    assert done.returncode == 5
+    assert done.stderr.count("a worker has no decorr ") == 2
+
+
 @pytest.mark.parametrize(
     ("place", "says"),
     [
