@@ -132,6 +132,9 @@ def _pieces(table: Any, count: int, label: str) -> tuple[tuple[Box, GridCoeffici
         rows = [{name: np.ravel(row[name]) for name in _COLUMNS} for row in table.data]
     if not rows:
         raise InputError(f"{label}: has no rows")
+    for name in _COLUMNS:
+        if rows[0][name].dtype.kind not in "fiu":
+            raise InputError(f"{label}: column {name} holds no plain numbers")
     return tuple(_piece(row, count, label) for row in rows)
 
 

@@ -54,11 +54,22 @@ def image_table(path: Path) -> None:
     fits.append(path, np.ones((3, 3)), fits.Header({"EXTNAME": "PSI_COEFFS"}))
 
 
+def words(path: Path) -> None:
+    with fits.open(path) as hdus:
+        old = hdus["PSI_COEFFS"]
+        column = fits.Column("KNOTS_X", "3A", array=["abc"] * len(old.data))
+        columns = [column if own.name == "KNOTS_X" else own for own in old.columns]
+        hdus["PSI_COEFFS"] = fits.BinTableHDU.from_columns(columns, old.header.copy(strip=True), name="PSI_COEFFS")
+        hdus.writeto(path.with_suffix(".new"))
+    path.with_suffix(".new").rename(path)
+
+
 DAMAGES = {
     "no basis": (without("PSI_BASIS"), "holds no decorrelation kernel"),
     "no table": (without("PSI_COEFFS"), "[PSI_BASIS]: its coefficients are missing"),
     "an image for a table": (image_table, "[PSI_COEFFS]: is not a binary table"),
     "no column": (table(lambda hdu: hdu.columns.del_col("KNOTS_X")), "[PSI_COEFFS]: has no column KNOTS_X"),
+    "words": (words, "[PSI_COEFFS]: column KNOTS_X holds no plain numbers"),
     "no rows": (table(lambda hdu: setattr(hdu, "data", hdu.data[:0])), "[PSI_COEFFS]: has no rows"),
     "more knots than there are": (put("NX", 1000), "[PSI_COEFFS]: a row does not hold what it says"),
     "order 0": (put("ORDER", 0), "[PSI_COEFFS]: a row does not hold what it says"),

@@ -168,7 +168,10 @@ class _Archive:
         row = self._row(item)
         if column not in self._columns(item):
             raise InputError(f"{self.where}: {item.kind} {item.number} has no column {column}")
-        values = np.atleast_1d(np.asarray(row[column])).astype(np.float64).ravel()
+        given = np.atleast_1d(np.asarray(row[column]))
+        if given.dtype.kind not in "fiu":
+            raise InputError(f"{self.where}: column {column} of {item.kind} {item.number} holds no plain numbers")
+        values = given.astype(np.float64).ravel()
         if count is not None and len(values) != count:
             raise InputError(
                 f"{self.where}: {item.kind} {item.number} has {len(values)} numbers in column {column} instead of "

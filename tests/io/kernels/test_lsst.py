@@ -219,6 +219,9 @@ def broken(kind: str) -> Archive:
     elif kind == "huge":
         schema = (*KERNEL, ("image", "15D", "Array"))
         archive.put("FixedKernel", schema, lambda: archive.shape(3000, 3, (1, 1)) | {"image": kernel.ravel()})
+    elif kind == "words":
+        schema = (*KERNEL, ("image", "9A", "Array"))
+        archive.put("FixedKernel", schema, lambda: archive.shape(3, 3, (1, 1)) | {"image": "0 1 2 3 4"})
     elif kind == "no image":
         archive.put("FixedKernel", KERNEL, lambda: archive.shape(3, 3, (1, 1)))
     elif kind == "pixel":
@@ -261,6 +264,7 @@ def broken(kind: str) -> Archive:
         ("centre", r"the centre \(5, 1\) of FixedKernel 1 lies outside"),
         ("size", "FixedKernel 1 has 15 numbers in column image instead of 9"),
         ("huge", "3000 x 3 pixels"),
+        ("words", "column image of FixedKernel 1 holds no plain numbers"),
         ("no image", "FixedKernel 1 has no column image"),
         ("pixel", r"the pixel \(5, 0\) of DeltaFunctionKernel 2 lies outside"),
         ("sizes", "different sizes or centres"),
