@@ -197,9 +197,9 @@ Where a warp is told, `measured` does without it.
 | noise | model | max_abs_rho, median | worst cell | scatter | matched | flux error |
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
-What is left: where nothing is told of a warp, its phase varies within the cells in which noise can be measured blindly,
-and `local` says that it does not follow it; of noise that was smooth before it was resampled harmonics of the phase
-are fitted, as far as half of the pixels agrees with the other.
+What is left: where nothing is told of a warp, its phase is followed as far as cells of 32 pixels tell it; of noise that
+was smooth before it was resampled harmonics of the phase are fitted, as far as half of the pixels agrees with the
+other.
 """
 
 

@@ -21,15 +21,16 @@ from diffim_decorr.kernels.grid import GridCoefficients
 from diffim_decorr.kernels.spatial import SpatialKernel
 from diffim_decorr.noise.chosen import products_of
 from diffim_decorr.noise.correlation import different_lags
-from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.local_correlation import UNSURE, LocalCorrelation
 
-__all__ = ("Squares", "Variation", "correlation_in_cells", "squares_of", "variation_of")
+__all__ = ("Squares", "Variation", "correlation_in_cells", "finer", "squares_of", "variation_of")
 
 Array = NDArray[Any]
 
 _LAG = 6  # pixels, up to which covariances may vary
 _FEWEST = 200  # pairs that a square must have
+# Pixels, is a square, and widths of a correlation function.
+_SMALLEST, _APART = 16, 4.0
 _MOST_MODES = 3
 # How far amounts are smoothed, in cells; and by how many standard errors the halves have to agree.
 _SMOOTHED = (0.0, 0.7, 1.5, 3.0)
@@ -129,25 +130,39 @@ class Variation:
         )
 
 
-def squares_of(windows: Iterable[tuple[Box, Array, Array]], halves: Halves, threads: int) -> Squares:
+def finer(size: int, usual: Array) -> list[int]:
+    """Sizes of squares, each half as large, that are tried for what varies within those of a size, and that itself.
+
+    None is as small as noise with the usual correlation function (2 l + 1, 2 l + 1) reaches from one to the next: the
+    halves would have it in common.
+    """
+    smallest = max(_SMALLEST, _APART * math.sqrt(float((usual**2).sum())))
+    sizes = [size]
+    while sizes[-1] // 2 >= smallest:
+        sizes.append(sizes[-1] // 2)
+    return sizes
+
+
+def squares_of(windows: Iterable[tuple[Box, Array, Array]], size: int, threads: int) -> Squares:
     """Lagged products in each square of a checkerboard.
 
     Parameters
     ----------
     windows
         Boxes of an image, their pixels (h, w) in units of the variance plane's root, and which of them are used.
-    halves
-        The checkerboard.
+    size
+        Of the squares, in pixels.
     threads
         Number of threads.
     """
+    fewest = min(_FEWEST, size**2 // 2)
 
     def told(part: tuple[Box, Array, Array]) -> list[tuple[int, int, Array, Array]]:
         box, pixels, use = part
         return [
             (row, column, *products_of(pixels[own], use[own], _LAG))
-            for row, column, own in _squares_in(box, halves.size)
-            if use[own].sum() >= _FEWEST
+            for row, column, own in _squares_in(box, size)
+            if use[own].sum() >= fewest
         ]
 
     with ThreadPoolExecutor(threads) as pool:
@@ -155,7 +170,7 @@ def squares_of(windows: Iterable[tuple[Box, Array, Array]], halves: Halves, thre
     row, column, *sums = zip(*found, strict=True) if found else ((), (), (), ())
     shape = (len(row), 2 * _LAG + 1, 2 * _LAG + 1)
     products, pairs = (np.array(planes, dtype=float).reshape(shape) for planes in sums)
-    return Squares(np.array(row, dtype=int), np.array(column, dtype=int), products, pairs, halves.size)
+    return Squares(np.array(row, dtype=int), np.array(column, dtype=int), products, pairs, size)
 
 
 def _squares_in(box: Box, size: int) -> Iterator[tuple[int, int, tuple[slice, slice]]]:
@@ -216,13 +231,14 @@ def _mean(cells: _Cells) -> Array:
     return np.average(cells.covariance, axis=0, weights=cells.weight)
 
 
-def correlation_in_cells(squares: Squares, usual: Array, shape: tuple[int, int]) -> LocalCorrelation | None:
+def correlation_in_cells(several: Iterable[Squares], usual: Array, shape: tuple[int, int]) -> LocalCorrelation | None:
     """The correlation function over the field, as far as the halves of the pixels agree upon it.
 
     Parameters
     ----------
-    squares
-        Those of both halves: on one it is measured, on the other it is judged.
+    several
+        Squares of both halves, of one size or another: on one half it is measured, on the other it is judged, and that
+        size is taken with which most of what varies there was foreseen.
     usual
         The correlation function (2 l + 1, 2 l + 1) for all of the field.
     shape
@@ -233,6 +249,12 @@ def correlation_in_cells(squares: Squares, usual: Array, shape: tuple[int, int])
     correlation
         None if nothing varies that can be measured.
     """
+    found = [followed for squares in several if (followed := _followed(squares, usual, shape)) is not None]
+    return max(found, key=lambda followed: followed[0])[1] if found else None
+
+
+def _followed(squares: Squares, usual: Array, shape: tuple[int, int]) -> tuple[float, LocalCorrelation] | None:
+    """That of one size of squares, and how much of the squares of what was not fitted it foresees."""
     along = _cells_along(squares)
     fitted, held = squares.halves
     cells = [_in_cells(part, along) for part in (fitted, held, *fitted.alternate)]
@@ -249,12 +271,12 @@ def correlation_in_cells(squares: Squares, usual: Array, shape: tuple[int, int])
             found.append((mode, *smooth))
     if not found:
         return None
-    kept, amounts, scales = zip(*found, strict=True)
+    kept, amounts, scales, gained = zip(*found, strict=True)
     size = 2 * squares.size
     grid = _on_field(np.array([np.ones(along), *amounts]), size, shape)
     basis = np.array([usual, *(_image(mode, usual.shape) for mode in kept)])
     period = 2 * math.pi * max(1.0, *scales) * size
-    return LocalCorrelation(SpatialKernel(basis, grid), usual, period, UNSURE)
+    return sum(gained), LocalCorrelation(SpatialKernel(basis, grid), usual, period, UNSURE)
 
 
 def _modes(one: tuple[Array, Array], other: tuple[Array, Array]) -> Array:
@@ -267,13 +289,13 @@ def _modes(one: tuple[Array, Array], other: tuple[Array, Array]) -> Array:
     return modes
 
 
-def _agreed(fitted: Array, held: Array, weight: Array, other: Array) -> tuple[Array, float] | None:
-    """Amounts (rows, columns) of a mode and how far they are smoothed; None if the halves do not agree upon any.
+def _agreed(fitted: Array, held: Array, weight: Array, other: Array) -> tuple[Array, float, float] | None:
+    """Amounts (rows, columns) of a mode, how far they are smoothed, and what they foresee; None if halves disagree.
 
     Those of one half, smoothed, predict those of the other by the factor that fits best, which is the share of them
     that is no error.
     """
-    best: tuple[float, Array, float] | None = None
+    best: tuple[Array, float, float] | None = None
     for scale in _SMOOTHED:
         smooth = _smooth(fitted, weight, scale)
         crossed, square = float((other * smooth * held).sum()), float((other * smooth**2).sum())
@@ -283,9 +305,9 @@ def _agreed(fitted: Array, held: Array, weight: Array, other: Array) -> tuple[Ar
         left = other * (held - factor * smooth) ** 2
         significance = crossed / math.sqrt(square * float(left.sum()) / np.count_nonzero(other))
         gained = factor * (2 * crossed - factor * square)
-        if significance > _SIGNIFICANT and (best is None or gained > best[0]):
-            best = gained, factor * smooth, scale
-    return None if best is None else best[1:]
+        if significance > _SIGNIFICANT and (best is None or gained > best[-1]):
+            best = factor * smooth, scale, gained
+    return best
 
 
 def _smooth(amounts: Array, weight: Array, scale: float) -> Array:
@@ -298,11 +320,13 @@ def _smooth(amounts: Array, weight: Array, scale: float) -> Array:
 
 
 def _on_field(values: Array, size: int, shape: tuple[int, int]) -> GridCoefficients:
-    """Values (n, rows, columns) at the centres of the cells that lie in the image."""
+    """Values (n, rows, columns) at the centres of the cells that lie in the image, held from there to its edges."""
     rows, columns = (min(count, -(-n // size)) for count, n in zip(values.shape[1:], shape, strict=True))
     y, x = (np.arange(count) * size + (size - 1) / 2 for count in (rows, columns))
     y, x = (np.minimum(centres, n - 1.0) for centres, n in zip((y, x), shape, strict=True))
-    return GridCoefficients(values[:, :rows, :columns], x, y, order=1)
+    y, x = (np.concatenate([[-0.5], centres, [n - 0.5]]) for centres, n in zip((y, x), shape, strict=True))
+    held = np.pad(values[:, :rows, :columns], ((0, 0), (1, 1), (1, 1)), mode="edge")
+    return GridCoefficients(held, x, y, order=3)
 
 
 def _image(mode: Array, shape: tuple[int, ...]) -> Array:

@@ -7,16 +7,19 @@ of each image is correlated. A new one is a class here, and a word in the option
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from functools import partial
+from typing import Any, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffim_decorr.difference.contributions import Contribution
 from diffim_decorr.difference.subtraction import Subtraction
+from diffim_decorr.geometry import Box
 from diffim_decorr.kernels.grid import GridCoefficients
-from diffim_decorr.noise.cells import Squares, correlation_in_cells, squares_of, variation_of
+from diffim_decorr.noise.cells import Squares, correlation_in_cells, finer, squares_of, variation_of
 from diffim_decorr.noise.correlation import max_abs_rho
 from diffim_decorr.noise.estimate import PlaneNoise, plane_noise
 from diffim_decorr.noise.field import NoiseField
@@ -33,6 +36,8 @@ from diffim_decorr.options import SIDES, NoiseModelName, Options
 from diffim_decorr.record import ImageNoise, NoiseFigures, Record
 
 __all__ = ("MODELS", "Noise", "NoiseModel")
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +119,9 @@ class Measured(NoiseModel):
         windows = _windows(subtraction, options)
         noise = _noise(subtraction, options, record, windows)
         variations = []
-        for squares, image in zip(_squares(noise, subtraction, options), subtraction.contributions, strict=True):
-            variation = None if squares is None else variation_of(squares)
+        size = Halves.of(subtraction.shape).size
+        for products, image in zip(_products(noise, subtraction, options), subtraction.contributions, strict=True):
+            variation = None if products is None else variation_of(products(size))
             if variation is not None and variation.notable:
                 record.warn(f"{image.name}: {variation}; --noise local follows what it can of that")
             variations.append(None if variation is None else variation.rms)
@@ -140,14 +146,18 @@ class Local(NoiseModel):
         )
         noise = _noise(replace(subtraction, contributions=contributions), options, record, windows, found)
         correlations, variations = list(noise.field.correlations), []
-        for k, squares in enumerate(_squares(noise, subtraction, options)):
+        size = Halves.of(subtraction.shape).size
+        for k, products in enumerate(_products(noise, subtraction, options)):
+            squares = None if products is None else products(size)
             variation = None if squares is None else variation_of(squares)
             variations.append(None if variation is None else variation.rms)
             plane, image = noise.planes[k], contributions[k]
             # What a warp is known of and was not believed is not followed from cell to cell: it varies within these.
-            if squares is None or plane.measured is None or _has_warps(image):
+            if products is None or squares is None or plane.measured is None or _has_warps(image):
                 continue
-            correlation = correlation_in_cells(squares, plane.measured.correlation, subtraction.shape)
+            usual = plane.measured.correlation
+            several = [squares, *map(products, finer(size, usual)[1:])]
+            correlation = correlation_in_cells(several, usual, subtraction.shape)
             if correlation is not None:
                 correlations[k] = correlation
                 variation = variation_of(squares.without(correlation))
@@ -218,20 +228,23 @@ def _by_phase(
     return fitted, agreement.share
 
 
-def _squares(noise: Noise, subtraction: Subtraction, options: Options) -> Iterator[Squares | None]:
-    """Lagged products of the noise of each image, square by square; None where it was not measured."""
-    halves = Halves.of(subtraction.shape)
+def _products(noise: Noise, subtraction: Subtraction, options: Options) -> Iterator[Callable[[int], Squares] | None]:
+    """Lagged products of the noise of each image in squares of a size; None where it was not measured."""
     for image, plane in zip(subtraction.contributions, noise.planes, strict=True):
         level = None if image.exposure is None or image.exposure.variance_plane is None else plane.background
         if image.exposure is None or plane.measured is None:
             yield None
         elif image.realisations:
-            pixels = realised_pixels(image.realisations, image.exposure, level, options)
-            yield squares_of(pixels, halves, options.workers)
+            pixels = partial(realised_pixels, image.realisations, image.exposure, level, options)
+            yield partial(_in_squares, pixels, options.workers)
         elif noise.windows is not None:
-            yield squares_of(noise.windows.scaled(image.exposure, level), halves, options.workers)
+            yield partial(_in_squares, partial(noise.windows.scaled, image.exposure, level), options.workers)
         else:
             yield None
+
+
+def _in_squares(pixels: Callable[[], Iterable[tuple[Box, Array, Array]]], threads: int, size: int) -> Squares:
+    return squares_of(pixels(), size, threads)
 
 
 def _noise(

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from diffim_decorr import Exposure
-from diffim_decorr.noise.cells import Squares, correlation_in_cells, squares_of, variation_of
+from diffim_decorr.noise.cells import Squares, correlation_in_cells, finer, squares_of, variation_of
 from diffim_decorr.noise.halves import Halves
 from diffim_decorr.noise.local_correlation import LocalCorrelation, LocalVariance
 from diffim_decorr.noise.windows import SourceFreeWindows
@@ -33,11 +33,12 @@ def measured(image: np.ndarray) -> tuple[Squares, LocalCorrelation | None]:
     exposure = Exposure(image)
     windows = SourceFreeWindows([exposure, Exposure(np.random.default_rng(0).standard_normal(image.shape))], (), 1)
     usual = windows.measure(exposure).correlation
-    squares = squares_of(windows.scaled(exposure), Halves.of(image.shape), 1)
-    return squares, correlation_in_cells(squares, usual, image.shape)
+    sizes = finer(Halves.of(image.shape).size, usual)
+    several = [squares_of(windows.scaled(exposure), size, 1) for size in sizes]
+    return several[0], correlation_in_cells(several, usual, image.shape)
 
 
-@pytest.mark.parametrize("sigma", [0.0, 1.0])
+@pytest.mark.parametrize("sigma", [0.0, 1.0, 2.0])
 def test_what_is_the_same_everywhere_does_not_vary(sigma: float) -> None:
     """Of fields of noise, white or not, none seems to vary."""
     for seed in range(6):
@@ -94,3 +95,11 @@ def test_too_few_squares_tell_nothing() -> None:
     squares, local = measured(np.random.default_rng(3).standard_normal((64, 64)))
     assert variation_of(squares) is None
     assert local is None
+
+
+@pytest.mark.parametrize(("sigma", "sizes"), [(0.1, [64, 32, 16]), (1.0, [64, 32, 16]), (2.0, [64, 32]), (4.0, [64])])
+def test_squares_are_larger_than_noise_reaches(sigma: float, sizes: list[int]) -> None:
+    """Of noise smoothed with σ the root of Σρ² is 2.5 σ; four times that is the least."""
+    y, x = np.mgrid[-40:41, -40:41]
+    assert finer(64, np.exp(-(x**2 + y**2) / (4 * sigma**2))) == sizes
+    assert finer(20, np.ones((1, 1))) == [20]
