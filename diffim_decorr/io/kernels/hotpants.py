@@ -166,7 +166,8 @@ def _columns(table: Any, where: str, written: str | None) -> list[Array]:
     if not any(column.any() for column in columns):
         raise InputError(
             f"{where}: the kernel table holds nothing but zeros, as HOTPANTS leaves it when both -hki and -oki are "
-            f"given; use the file that -oki wrote{f' ({written})' if written else ''}"
+            "given, or when it found no stamp to fit a kernel to (below -il and -tl, 0 if they are not given, pixels "
+            f"are bad to it); use the file that -oki wrote{f' ({written})' if written else ''}, or run it again"
         )
     return [column.astype(np.float64) for column in columns]
 
