@@ -110,8 +110,8 @@ def real(plan: Plan) -> Measured:
     text = (
         "`decorr run --spatial` with full variance on subtractions that HOTPANTS and SFFT made of real images and of a "
         "simulated pair, whose kernels vary much or from region to region, and with a kernel twice as wide as that of "
-        "the other tables. CPU time is that of all threads. Peak memory counts what is mapped of the inputs, which the "
-        "system takes back when it is needed elsewhere; without it, it is what was seen every 10 ms. Errors are those "
+        "the other tables. CPU time is that of all threads. Peak memory is all that was resident, libraries included; "
+        "the bar is for the same without them, as seen every 10 ms. Errors are those "
         f"that the runs state, in units of the noise. A run that takes more than {LIMIT:.0f} s is ended. The "
         "difference of the last row is white noise, which is not what its kernel would make of the inputs: the same "
         "work, with warnings that are in order."
@@ -145,7 +145,7 @@ def _on_files(data: Path) -> Iterator[Case]:
 
 def _bars(case: Case, samples: list[Sample], seconds: Spread, memory: float) -> Iterator[Bar]:
     yield Bar(f"{case.name}: whole run", seconds.median, case.seconds, unit=" s")
-    yield Bar(f"{case.name}: peak memory beside mapped files", memory, _MEMORY, unit=" MB")
+    yield Bar(f"{case.name}: peak memory beside libraries", memory, _MEMORY, unit=" MB")
     if not samples[-1].stopped:
         said = samples[-1].said
         yield Bar(f"{case.name}: error stated [σ]", said["psi"]["error"], said["options"]["tolerance"])

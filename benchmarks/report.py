@@ -42,7 +42,7 @@ _LIMITS = """\
   many of them, the white noise none.
 - With one ψ for the whole field all methods agree with the brute force to rounding, decorr to that of the single
   precision it works in and writes.
-- A compressed or scaled input cannot be mapped into memory and takes more of it.
+- A compressed input is unpacked into memory as a whole, and takes more of it.
 """
 
 
