@@ -173,7 +173,7 @@ def _rows(side: int, seeds: tuple[int, ...], processes: int) -> Iterator[tuple[s
             rho, scatter = (np.concatenate([getattr(one, what) for one in own]) for what in ("rho", "scatter"))
             errors = np.mean([one.flux_error / other for one, other in zip(own, first, strict=True)])
             yield (
-                name, f"`{model}`", f"{np.median(rho):.3f}", f"{rho.max():.3f}",
+                name, model, f"{np.median(rho):.3f}", f"{rho.max():.3f}",
                 f"{scatter.min():.3f}–{scatter.max():.3f}", f"{np.mean([one.matched for one in own]):.3f}",
                 "–" if np.isnan(errors) else f"{errors:.3f}",
             )  # fmt: skip

@@ -19,7 +19,7 @@ def test_the_page_is_written(tmp_path: Path) -> None:
     page = tmp_path / "docs" / "noise.md"
     output_of(sys.executable, SCRIPT, "--side", "210", "--seeds", "4", "--only", "white", "--output", page)
     rows = [row.split(" | ") for row in page.read_text(encoding="utf-8").splitlines() if row.startswith("| white")]
-    assert [row[1] for row in rows[:3]] == ["`white`", "`measured`", "`local`"]
+    assert [row[1] for row in rows[:3]] == ["white", "measured", "local"]
     assert rows[0][-1] == "1.000 |"
     assert float(rows[0][2]) < 0.03
 
